@@ -1,0 +1,56 @@
+"""The only reader of environment variables: where the two storage places are, and what SLURM says of this job."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from difflogic_tonic.errors import ConfigError
+
+PROJECT_VARIABLE = "PROJECT_STORAGE_DIR"
+SCRATCH_VARIABLE = "SCRATCH_STORAGE_DIR"
+
+
+@dataclass(frozen=True)
+class StoragePaths:
+    """Fast storage that may be wiped (`scratch`), slow storage that persists (`project`); equal if there is one."""
+
+    scratch: Path
+    project: Path
+
+
+def repository_root() -> Path:
+    """The checkout that this package runs from; the current folder if it was installed without one."""
+    root = Path(__file__).resolve().parents[3]
+    return root if (root / "main.py").is_file() else Path.cwd()
+
+
+def environment_storage(variables: Mapping[str, str] | None = None) -> StoragePaths:
+    """Read PROJECT_STORAGE_DIR and SCRATCH_STORAGE_DIR; one that is unset or empty follows the other, else `./storage`.
+
+    Raises `ConfigError` for a path that is not absolute: a job started from another folder would not find its own data.
+    """
+    environment = os.environ if variables is None else variables
+    places = {}
+    for name in (PROJECT_VARIABLE, SCRATCH_VARIABLE):
+        text = environment.get(name, "").strip()
+        if not text:
+            continue
+        path = Path(text).expanduser()
+        if not path.is_absolute():
+            raise ConfigError(f"environment variable {name}={text}: not absolute; export {name}={path.absolute()}")
+        places[name] = path
+    fallback = next(iter(places.values()), repository_root() / "storage")
+    return StoragePaths(
+        scratch=places.get(SCRATCH_VARIABLE, fallback),
+        project=places.get(PROJECT_VARIABLE, fallback),
+    )
+
+
+def slurm_restart_count(variables: Mapping[str, str] | None = None) -> int:
+    """How often SLURM has requeued this job: SLURM_RESTART_COUNT, which is unset on the first run."""
+    environment = os.environ if variables is None else variables
+    text = environment.get("SLURM_RESTART_COUNT", "").strip() or "0"
+    if not text.isdecimal():
+        raise ConfigError(f"environment variable SLURM_RESTART_COUNT={text}: expected a number of restarts; unset it")
+    return int(text)

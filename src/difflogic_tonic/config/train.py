@@ -1,0 +1,256 @@
+"""The config of `train.sh`: data, training and one of four models."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from difflogic_tonic.config.datasets import DATASETS, DatasetFacts
+from difflogic_tonic.config.prepare import check_dataset
+from difflogic_tonic.config.sections import PathValue, Section
+
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+JOB_ID_RULE = r"^(?!\.+$)[A-Za-z0-9._-]+$"
+
+
+class Base(Section):
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
+    """Seed of initial weights, wiring, batch order and dropout."""
+
+    job_id: str | None = None
+    """Name of the run; the command line's wins."""
+
+    tag: str | None = None
+    """A word of one's own, kept with the results."""
+
+    @field_validator("job_id")
+    @classmethod
+    def _one_path_component(cls, job_id: str | None) -> str | None:
+        return None if job_id is None else check_job_id(job_id)
+
+
+class Data(Section):
+    name: str = "DIGITS_DVS"
+    """Dataset: NMNIST or DIGITS_DVS."""
+
+    prepare: PathValue | None = None
+    """Prepare config whose cached variant is used. Without it and `variant`: the only variant there is."""
+
+    variant: Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")] | None = None
+    """First characters of the fingerprint of the cached variant to use."""
+
+    subset: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
+    """Train on a seeded part of the training recordings: a number of them, or with a decimal point a fraction."""
+
+    view: Literal["auto", "frames", "sequence", "stacked"] = "auto"
+    """What a sample is: one frame, all frames of a recording in time order, or the first `max_frames` as channels."""
+
+    max_frames: Positive | None = None
+    """Frames of a recording that are used (views `sequence` and `stacked`); `stacked` needs it."""
+
+    @field_validator("name")
+    @classmethod
+    def _known_dataset(cls, name: str) -> str:
+        return check_dataset(name)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Data":
+        if self.prepare is not None and self.variant is not None:
+            raise ValueError("data.prepare and data.variant both name a cached variant; keep one of them")
+        if self.view == "stacked" and self.max_frames is None:
+            raise ValueError("data.view: stacked needs data.max_frames, the number of frames used as channels")
+        return self
+
+
+class Dataloader(Section):
+    batch_size: Positive = 64
+    """Samples in a batch."""
+
+    num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Reader threads beside the one that is always there; threads, since reading spends its time outside Python."""
+
+
+class Train(Section):
+    epochs: Positive = 10
+    learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 1e-2
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
+    """`auto` takes the GPU if there is one."""
+
+    checkpoint_interval_minutes: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+    """Longest time that a killed run loses."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    momentum: Fraction = 0.9
+    """Momentum of `sgd`."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1e3)] = 0.0
+    schedule: Literal["none", "cosine", "step"] = "none"
+    """Learning rate over the epochs: constant, half a cosine to zero, or times `step_gamma` at each of `step_epochs`."""
+
+    step_epochs: tuple[Positive, ...] = Field(default=(), strict=False)
+    step_gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient."""
+
+    accumulate: Positive = 1
+    """Batches whose gradients are summed into one step: less memory for the same effective batch."""
+
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    """Mixed precision. `fp16` needs a GPU."""
+
+    label_smoothing: Fraction = 0.0
+    early_stopping: Positive | None = None
+    """Stop after so many epochs without a better validation accuracy."""
+
+    dataloader: Dataloader = Dataloader()
+
+    @model_validator(mode="after")
+    def _steps_for_step(self) -> "Train":
+        if self.schedule == "step" and not self.step_epochs:
+            raise ValueError("train.schedule: step needs train.step_epochs, e.g. [10, 15]")
+        if list(self.step_epochs) != sorted(set(self.step_epochs)):
+            raise ValueError(f"train.step_epochs {list(self.step_epochs)} must be ascending")
+        return self
+
+
+class DiffLogic(Section):
+    num_neurons: Positive = 4000
+    """Neurons (two-input gates) in every layer."""
+
+    num_layers: Annotated[int, Field(ge=1, le=1000)] = 4
+    tau: Annotated[float, Field(gt=0)] | None = None
+    """Temperature of the output: class scores are sums of outputs divided by tau. Default: √(outputs per class)."""
+
+    init: Literal["auto", "random", "residual"] = "auto"
+    """Initial gates: random, or mostly passing their first input on. `auto` is residual for more than 6 layers."""
+
+    wiring: Literal["random", "unique"] = "unique"
+    """Inputs of a neuron: any two, or two different ones with no pair twice in a layer while there are pairs left."""
+
+    backend: Literal["auto", "eager", "cpu"] = "auto"
+    """Who computes: `cpu` is the compiled kernel, `eager` plain PyTorch; `auto` takes the fastest that is there."""
+
+
+class CNN(Section):
+    hidden: Positive = 128
+    dropout: Fraction = 0.0
+
+
+class MLP(Section):
+    hidden: tuple[Positive, ...] = Field(default=(512,), min_length=1, max_length=100, strict=False)
+    """Neurons of each hidden layer."""
+
+    dropout: Fraction = 0.0
+
+
+class SNN(Section):
+    architecture: str = "12C5-MP2-64C5-MP2-FC10"
+    """Layers: 12C5 is a 5×5 convolution to 12 channels, MP2 a 2×2 max pooling, FC10 a dense layer to 10 neurons."""
+
+    tau: Annotated[float, Field(ge=1)] = 2.0
+    """Membrane time constant in frames; 1 keeps nothing from frame to frame."""
+
+    threshold: Annotated[float, Field(gt=0)] = 1.0
+    surrogate: Literal["atan", "sigmoid", "fast_sigmoid", "triangle"] = "atan"
+    """Stand-in for the derivative of a spike."""
+
+    reset: Literal["hard", "soft"] = "hard"
+    """After a spike the membrane goes to zero (hard) or loses the threshold (soft)."""
+
+    detach_reset: bool = True
+    """Leave the reset out of the gradient."""
+
+    readout: Literal["membrane", "rate"] = "membrane"
+    """Class scores: mean input current of the last layer, or its firing rate."""
+
+    dropout: Fraction = 0.0
+
+
+class Model(Section):
+    model_type: Literal["DiffLogic", "CNN", "MLP", "SNN"]
+    weights: PathValue | None = None
+    """Start from the weights in this file."""
+
+    difflogic: DiffLogic = DiffLogic()
+    cnn: CNN = CNN()
+    mlp: MLP = MLP()
+    snn: SNN = SNN()
+
+
+class TrainConfig(Section):
+    """A whole training config. `source` is the file it was read from."""
+
+    base: Base = Base()
+    data: Data = Data()
+    train: Train = Train()
+    model: Model
+    _source: Path = PrivateAttr(default=Path())
+
+    @property
+    def source(self) -> Path:
+        return self._source
+
+    @property
+    def facts(self) -> DatasetFacts:
+        return DATASETS[self.data.name]
+
+    @property
+    def view(self) -> Literal["frames", "sequence", "stacked"]:
+        """What a sample is, `auto` resolved: spiking networks see sequences, all others single frames."""
+        if self.data.view != "auto":
+            return self.data.view
+        return "sequence" if self.model.model_type == "SNN" else "frames"
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of one sample (of one frame of it, in a sequence)."""
+        sensor = self.facts.sensor
+        stacked = self.data.max_frames if self.view == "stacked" else None
+        return (sensor.polarities * (stacked or 1), sensor.height, sensor.width)
+
+    @model_validator(mode="after")
+    def _view_fits(self) -> "TrainConfig":
+        kind = self.model.model_type
+        if (kind == "SNN") != (self.view == "sequence"):
+            raise ValueError(
+                f"data.view: {self.view} does not fit model.model_type: {kind}; use "
+                + ("sequence" if kind == "SNN" else "frames or stacked")
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _logic_sizes_work(self) -> "TrainConfig":
+        if self.model.model_type == "DiffLogic":
+            channels, height, width = self.sample_shape
+            check_logic_sizes(self.model.difflogic, channels * height * width, len(self.facts.classes))
+        return self
+
+
+def check_job_id(job_id: str) -> str:
+    """`job_id` if it is one path component of letters, digits, `.`, `_`, `-` (at most 128); `ValueError` if not."""
+    if len(job_id) > 128 or not re.match(JOB_ID_RULE, job_id):
+        raise ValueError(f"job id {job_id!r}: expected letters, digits, '.', '_' or '-' (at most 128), e.g. job_001")
+    return job_id
+
+
+def check_logic_sizes(logic: DiffLogic, inputs: int, classes: int) -> None:
+    """Raise `ValueError`, with numbers that work, for a logic network that would not see all inputs or all classes.
+
+    A layer of n two-input neurons reaches 2n inputs, and the outputs are divided evenly among the classes.
+    """
+    least = -(-inputs // 2)
+    fitting = -(-max(least, classes) // classes) * classes
+    if 2 * logic.num_neurons < inputs:
+        raise ValueError(
+            f"model.difflogic.num_neurons {logic.num_neurons} has {2 * logic.num_neurons} wires for {inputs} inputs, "
+            f"so some would not be connected; use at least {fitting}"
+        )
+    if logic.num_neurons % classes:
+        below = logic.num_neurons // classes * classes
+        works = [str(count) for count in (below, below + classes) if count >= fitting]
+        raise ValueError(
+            f"model.difflogic.num_neurons {logic.num_neurons} cannot be divided among {classes} classes; "
+            f"use {' or '.join(works)}"
+        )
