@@ -1,0 +1,44 @@
+"""Scratch and project storage: where things lie, and how they appear there whole or not at all.
+
+places     the two places and the folders in them
+writing    a file beside its final name, fsynced, renamed; leftovers of dead writers
+folders    the same for folders: copy, verify, publish, swap
+space      free bytes and inodes, and the one line that a full or unwritable disk becomes
+locks      best effort against doing the same work twice; nothing is correct because of a lock
+"""
+
+from difflogic_tonic.storage.folders import copy_files, file_crc32, publish_folder, swap_folders
+from difflogic_tonic.storage.locks import file_lock
+from difflogic_tonic.storage.places import Place, Storage, check_job_id, open_storage
+from difflogic_tonic.storage.space import check_space, free_bytes, storage_errors
+from difflogic_tonic.storage.writing import (
+    atomic_write,
+    fsync_dir,
+    fsync_file,
+    partial_path,
+    reap_leftovers,
+    write_json,
+    write_text,
+)
+
+__all__ = [
+    "Place",
+    "Storage",
+    "atomic_write",
+    "check_job_id",
+    "check_space",
+    "copy_files",
+    "file_crc32",
+    "file_lock",
+    "free_bytes",
+    "fsync_dir",
+    "fsync_file",
+    "open_storage",
+    "partial_path",
+    "publish_folder",
+    "reap_leftovers",
+    "storage_errors",
+    "swap_folders",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,125 @@
+"""Files that appear whole or not at all, and the leftovers of writers that died.
+
+A file is written under a temporary name beside its final one, `<name>.tmp-<host>-<pid>-<n>`, fsynced, renamed, and the
+folder is fsynced. Host and process id in the name tell whose leftover it is, so that one writer never removes the file
+that a living neighbour is writing.
+"""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from difflogic_tonic.storage.space import storage_errors
+
+LEFTOVER = re.compile(r".+\.tmp-(?P<host>.+)-(?P<pid>\d+)-\d+")
+LEFTOVER_SECONDS = 2 * 24 * 3600
+"""Age after which a leftover of another host, whose processes we cannot see, is taken for dead."""
+
+_count = itertools.count()
+
+
+def partial_path(path: Path) -> Path:
+    """A temporary name beside `path` that no other writer uses: other threads, processes and hosts included."""
+    return path.with_name(f"{path.name}.tmp-{_host()}-{os.getpid()}-{next(_count)}")
+
+
+@contextmanager
+def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path; when the block ends well it becomes `path`, durably, else it is removed.
+
+    The block creates the file (or folder of files). A full disk is StorageFull naming the place and the `needed`
+    bytes where they are known; the old `path`, if there was one, is then still there.
+    """
+    partial = partial_path(path)
+    try:
+        with storage_errors(path.parent, path.name, needed):
+            yield partial
+            fsync_file(partial)
+            os.replace(partial, path)
+            fsync_dir(path.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small UTF-8 file atomically."""
+    with atomic_write(path, len(text.encode())) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain data as indented JSON atomically. NaN is refused: it is not JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def fsync_file(path: Path) -> None:
+    """Flush a file (or folder) to its disk. A disk that fails only now says so here, not at a later read."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_dir(folder: Path) -> None:
+    """Make renames in a folder durable. File systems that cannot sync a folder (some network ones) are let be."""
+    try:
+        fsync_file(folder)
+    except OSError as error:
+        if error.errno not in {22, 95}:  # EINVAL, EOPNOTSUPP: the file system does not know the operation
+            raise
+
+
+def reap_leftovers(folder: Path) -> list[Path]:
+    """Remove temporary files and folders whose writers are dead, and return them.
+
+    On this host: the process id lives no more. From other hosts: nothing was written for LEFTOVER_SECONDS.
+    """
+    reaped = []
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
+        match = LEFTOVER.fullmatch(entry.name)
+        if match and _is_dead(entry, match["host"], int(match["pid"])):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+            reaped.append(entry)
+    return reaped
+
+
+def _host() -> str:
+    """This host and process-id namespace: a container may share the host's name but not its process ids."""
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        namespace = 0
+    return f"{socket.gethostname()}.{namespace}"
+
+
+def _is_dead(path: Path, host: str, pid: int) -> bool:
+    if host != _host():
+        return _age_seconds(path) > LEFTOVER_SECONDS
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # alive, and another user's
+    return False
+
+
+def _age_seconds(path: Path) -> float:
+    try:
+        newest = max(entry.stat().st_mtime for entry in (path, *path.glob("*")))
+    except FileNotFoundError:
+        return 0.0  # its writer renamed or removed it while we looked: alive
+    return time.time() - newest
