@@ -24,7 +24,7 @@ class SensorSize(NamedTuple):
 
 @dataclass(frozen=True)
 class DownloadFile:
-    """One file of a dataset as its publisher offers it: `urls` in the order to try, `size` in bytes (None: unstated)."""
+    """One file of a dataset as its publisher offers it: `urls` in the order to try, `size` in bytes if stated."""
 
     name: str
     urls: tuple[str, ...]

@@ -37,7 +37,7 @@ class PrepareData(Section):
     """Events of the first `denoise_time` µs have no past to be judged by: `keep` (as tonic does) or `drop` them."""
 
     frames: Literal["u8", "bits"] = "u8"
-    """What is stored: counts per pixel up to 255 (`u8`), or whether there was an event (`bits`, an eighth of the size)."""
+    """What is stored: counts per pixel up to 255 (`u8`), or whether there was an event (`bits`, 1/8 of the size)."""
 
     on_empty: Literal["error", "skip"] = "error"
     """A recording without events (or none left after denoising): stop, or leave it out and count it."""

@@ -39,8 +39,9 @@ def build_section(
         return section.model_validate(content)
     except ValidationError as error:
         known = sorted(dotted_keys(section))
-        described = (_describe(details, known, where, set(overridden)) for details in error.errors())
-        problems = list(dict.fromkeys(described))
+        # Of a union (a count or a fraction) each branch complains; the last one allows the most, so it tells the most.
+        by_key = {_key(details["loc"], known, details["type"]): details for details in error.errors()}
+        problems = [_describe(key, details, known, where, set(overridden)) for key, details in by_key.items()]
         # A key that cannot be right is more telling than what its absence causes, so unknown keys come first.
         problems.sort(key=lambda problem: "unknown key" not in problem)
         rest = f" (and {len(problems) - 1} more: {'; '.join(problems[1:3])})" if len(problems) > 1 else ""
@@ -70,8 +71,7 @@ def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _describe(details: ErrorDetails, known: list[str], where: str, overridden: set[str]) -> str:
-    key = _key(details["loc"], known, details["type"])
+def _describe(key: str, details: ErrorDetails, known: list[str], where: str, overridden: set[str]) -> str:
     place = f"--override {key}" if key in overridden else f"{where}: {key}" if key else where
     value = details.get("input")
     match details["type"]:

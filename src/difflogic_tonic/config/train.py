@@ -38,7 +38,7 @@ class Data(Section):
     prepare: PathValue | None = None
     """Prepare config whose cached variant is used. Without it and `variant`: the only variant there is."""
 
-    variant: Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")] | None = None
+    variant: str | None = None
     """First characters of the fingerprint of the cached variant to use."""
 
     subset: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
@@ -54,6 +54,15 @@ class Data(Section):
     @classmethod
     def _known_dataset(cls, name: str) -> str:
         return check_dataset(name)
+
+    @field_validator("variant")
+    @classmethod
+    def _hexadecimal(cls, variant: str | None) -> str | None:
+        if variant is not None and not re.fullmatch(r"[0-9a-f]{4,64}", variant):
+            raise ValueError(
+                f"{variant!r} is not the start of a fingerprint; expected 4 to 64 of the characters 0-9a-f"
+            )
+        return variant
 
     @model_validator(mode="after")
     def _consistent(self) -> "Data":
@@ -75,7 +84,7 @@ class Dataloader(Section):
 class Train(Section):
     epochs: Positive = 10
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 1e-2
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
+    device: str = "auto"
     """`auto` takes the GPU if there is one."""
 
     checkpoint_interval_minutes: Annotated[float, Field(gt=0, le=1e6)] = 10.0
@@ -87,7 +96,7 @@ class Train(Section):
 
     weight_decay: Annotated[float, Field(ge=0, le=1e3)] = 0.0
     schedule: Literal["none", "cosine", "step"] = "none"
-    """Learning rate over the epochs: constant, half a cosine to zero, or times `step_gamma` at each of `step_epochs`."""
+    """Learning rate over the epochs: constant, half a cosine to zero, or times `step_gamma` at `step_epochs`."""
 
     step_epochs: tuple[Positive, ...] = Field(default=(), strict=False)
     step_gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -105,6 +114,13 @@ class Train(Section):
     """Stop after so many epochs without a better validation accuracy."""
 
     dataloader: Dataloader = Dataloader()
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
+            raise ValueError(f"{device!r} is not one of auto, cpu, cuda, cuda:0")
+        return device
 
     @model_validator(mode="after")
     def _steps_for_step(self) -> "Train":
