@@ -1,0 +1,113 @@
+"""A stack of logic layers with its head, as one module, so that a kernel can take the whole of it."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
+from difflogic_tonic.nets.logic.wiring import WIRINGS, check_connected
+
+RESIDUAL_ABOVE_LAYERS = 6
+"""Deeper stacks start as pass-through: gradients of a random start vanish (arXiv 2411.04732)."""
+
+BACKENDS: tuple[str, ...] = ("auto", "eager", "cpu")
+
+
+class GroupSum(nn.Module):
+    """[n, batch] -> [batch, classes]: class k is the sum of the k-th n / classes rows, divided by tau."""
+
+    def __init__(self, classes: int, tau: float) -> None:
+        super().__init__()
+        self.classes = classes
+        self.tau = tau
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(self.classes, -1, x.shape[1]).sum(1).t() / self.tau
+
+    def extra_repr(self) -> str:
+        return f"{self.classes}, tau={self.tau:g}"
+
+
+def default_tau(outputs: int, classes: int) -> float:
+    """Square root of the outputs per class: the logits of a random discretised network then spread by about 0.5."""
+    return math.sqrt(outputs / classes)
+
+
+def check_sizes(in_features: int, widths: Sequence[int], classes: int) -> None:
+    """ConfigError with numbers that would work, where inputs stay unconnected or the outputs do not split evenly."""
+    if not widths or min(widths) < 1:
+        raise ConfigError(f"a logic network needs at least one layer of at least one neuron, not {list(widths)}")
+    for before, after in pairwise((in_features, *widths)):
+        check_connected(before, after)
+    if widths[-1] % classes:
+        down = widths[-1] // classes * classes
+        works = f"{down} or {down + classes}" if down else f"{classes}"
+        raise ConfigError(f"num_neurons {widths[-1]} does not split into {classes} classes of equal size; {works} does")
+
+
+class LogicNetwork(nn.Module):
+    """float [batch, in_features], values in [0, 1] -> logits float32[batch, classes].
+
+    `num_neurons` is the width of all `num_layers` layers, or one width per layer. `tau` None is `default_tau`.
+    `init` None is residual above six layers, else random. All randomness of the start comes from `seed`: the global
+    generator is neither read nor moved.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_neurons: int | Sequence[int],
+        num_layers: int,
+        classes: int,
+        tau: float | None = None,
+        seed: int = 0,
+        *,
+        backend: str = "auto",
+        parametrization: str = "raw",
+        estimator: str = "soft",
+        init: str | None = None,
+        wiring: str = "random",
+    ) -> None:
+        super().__init__()
+        widths = [num_neurons] * num_layers if isinstance(num_neurons, int) else list(num_neurons)
+        if len(widths) != num_layers:
+            raise ConfigError(f"num_neurons lists {len(widths)} widths for num_layers {num_layers}")
+        check_choice("backend", backend, BACKENDS)
+        check_choice("wiring", wiring, WIRINGS)
+        check_sizes(in_features, widths, classes)
+        if init is None:
+            init = "residual" if num_layers > RESIDUAL_ABOVE_LAYERS else "random"
+        generator = torch.Generator().manual_seed(seed)
+        self.in_features = in_features
+        self.backend = backend
+        self.layers = nn.ModuleList(
+            LogicLayer(
+                before,
+                WIRINGS[wiring](before, after, generator),
+                parametrization=parametrization,
+                estimator=estimator,
+                init=init,
+                generator=generator,
+            )
+            for before, after in pairwise((in_features, *widths))
+        )
+        self.head = GroupSum(classes, default_tau(widths[-1], classes) if tau is None else tau)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """x [batch, in_features], floating (taken as it is) or integer/bool (above zero is 1). `lengths` is unused."""
+        x = x.flatten(1)
+        assert x.shape[1] == self.in_features, (x.shape, self.in_features)
+        # sums over thousands of gates and their gradients need more digits than autocast would leave them
+        with torch.autocast(x.device.type, enabled=False):
+            return self._eager(x)
+
+    def _eager(self, x: Tensor) -> Tensor:
+        dtype = next(self.parameters()).dtype
+        h = (x if x.is_floating_point() else x > 0).to(dtype).t()
+        for layer in self.layers:
+            h = layer(h)
+        return self.head(h)

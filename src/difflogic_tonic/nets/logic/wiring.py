@@ -1,0 +1,76 @@
+"""Which two outputs of the layer before (or input features) each neuron reads.
+
+A wiring is int32[2, n]: row 0 the a input, row 1 the b input of each of the n neurons.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from difflogic_tonic.errors import ConfigError
+
+
+def check_connected(in_features: int, neurons: int) -> None:
+    """ConfigError where `neurons` two-input gates cannot reach all `in_features` inputs."""
+    if 2 * neurons < in_features:
+        raise ConfigError(
+            f"{neurons} neurons have {2 * neurons} inputs and leave some of {in_features} features unconnected;"
+            f" num_neurons of at least {(in_features + 1) // 2} reaches them all"
+        )
+
+
+def random_wiring(in_features: int, neurons: int, generator: torch.Generator) -> Tensor:
+    """Every input used floor(2n / in) or one more times, in random pairs; a neuron may read one input twice."""
+    uses = torch.randperm(2 * neurons, generator=generator) % in_features
+    return torch.randperm(in_features, generator=generator)[uses].reshape(2, neurons).to(torch.int32)
+
+
+def unique_wiring(in_features: int, neurons: int, generator: torch.Generator) -> Tensor:
+    """Every input used, the two inputs of a neuron differ, and no two neurons read the same pair."""
+    pairs = in_features * (in_features - 1) // 2
+    if neurons > pairs:
+        raise ConfigError(f"wiring unique: {in_features} features have {pairs} pairs, too few for {neurons} neurons")
+    cover = _covering_pairs(in_features, generator)
+    codes = _fill_with_unused_pairs(_pair_codes(cover, in_features), in_features, neurons, generator)
+    codes = codes[torch.randperm(neurons, generator=generator)]
+    wiring = torch.stack((codes // in_features, codes % in_features))
+    swap = torch.rand(neurons, generator=generator) < 0.5  # else a would always be the lower feature
+    return torch.where(swap, wiring.flip(0), wiring).to(torch.int32)
+
+
+def _covering_pairs(in_features: int, generator: torch.Generator) -> Tensor:
+    """Disjoint random pairs [2, ceil(in / 2)] that hold every feature; with an odd number, one feature is in two."""
+    order = torch.randperm(in_features, generator=generator)
+    if in_features % 2:
+        order = torch.cat((order, order[:1]))
+    return order.reshape(2, -1) if in_features % 2 == 0 else torch.stack((order[0::2], order[1::2]))
+
+
+def _pair_codes(pairs: Tensor, in_features: int) -> Tensor:
+    return pairs.amin(0) * in_features + pairs.amax(0)
+
+
+def _fill_with_unused_pairs(codes: Tensor, in_features: int, neurons: int, generator: torch.Generator) -> Tensor:
+    """`codes` of distinct pairs, extended with distinct random ones to `neurons` codes."""
+    pairs = in_features * (in_features - 1) // 2
+    if 4 * neurons > pairs:  # dense: list all pairs, drop the used ones
+        rest = torch.triu_indices(in_features, in_features, 1)
+        rest_codes = rest[0] * in_features + rest[1]
+        rest_codes = rest_codes[~torch.isin(rest_codes, codes)]
+        chosen = rest_codes[torch.randperm(rest_codes.numel(), generator=generator)]
+        return torch.cat((codes, chosen))[:neurons]
+    while codes.numel() < neurons:  # sparse: at most a quarter is taken, so few draws are rejected
+        drawn = torch.randint(in_features, (2, neurons), generator=generator)
+        drawn_codes = torch.unique(_pair_codes(drawn[:, drawn[0] != drawn[1]], in_features))
+        fresh = drawn_codes[~torch.isin(drawn_codes, codes)]
+        # torch.unique sorts; without this the low features would win
+        fresh = fresh[torch.randperm(fresh.numel(), generator=generator)]
+        codes = torch.cat((codes, fresh))
+    return codes[:neurons]
+
+
+WIRINGS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
+    "random": random_wiring,
+    "unique": unique_wiring,
+}
