@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from difflogic_tonic.arguments import add_override_argument, check_job_id, override_texts
 from difflogic_tonic.config.datasets import DATASETS, DatasetFacts, DownloadFile, SensorSize
 from difflogic_tonic.config.environment import StoragePaths, environment_storage, repository_root, slurm_restart_count
-from difflogic_tonic.config.overrides import add_override_argument, apply_overrides, override_texts, parse_overrides
+from difflogic_tonic.config.overrides import apply_overrides, parse_overrides
 from difflogic_tonic.config.prepare import PrepareConfig
 from difflogic_tonic.config.reading import find_config, read_yaml
 from difflogic_tonic.config.sections import Section, build_section
-from difflogic_tonic.config.train import TrainConfig, check_job_id
+from difflogic_tonic.config.train import TrainConfig
 from difflogic_tonic.errors import ConfigError
 
 __all__ = [
@@ -45,11 +46,7 @@ def load_train_config(path: str | Path, overrides: Iterable[str] = (), job_id: s
     config = _load(TrainConfig, Path(path), overrides)
     if job_id is None:
         return config
-    try:
-        check_job_id(job_id)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    changed = config.model_copy(update={"base": config.base.model_copy(update={"job_id": job_id})})
+    changed = config.model_copy(update={"base": config.base.model_copy(update={"job_id": check_job_id(job_id)})})
     changed._source = config.source
     return changed
 

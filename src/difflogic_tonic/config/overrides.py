@@ -1,33 +1,15 @@
 """`--override "train.epochs=10 train.learning_rate=0.001"`: dotted assignments from the command line."""
 
-import argparse
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from difflogic_tonic.arguments import OVERRIDE_EXAMPLE
 from difflogic_tonic.config.reading import read_value
 from difflogic_tonic.errors import ConfigError
 
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)+)=(.*)$", re.DOTALL)
 _CLOSING = {"[": "]", "{": "}"}
-EXAMPLE = '--override "train.epochs=10 train.learning_rate=0.001"'
-
-
-def add_override_argument(parser: argparse.ArgumentParser) -> None:
-    """Add `--override`: one quoted string with several assignments, several arguments, or the option repeated."""
-    parser.add_argument(
-        "--override",
-        action="append",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help=f"replace config values, e.g. {EXAMPLE}; may be repeated; lists as [1, 2], text with spaces in quotes",
-    )
-
-
-def override_texts(argument: Iterable[Iterable[str]]) -> list[str]:
-    """The strings of a parsed `--override`, in the order of the command line."""
-    return [text for group in argument for text in group]
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
@@ -70,7 +52,7 @@ def _assignments(text: str) -> Iterator[tuple[str, str]]:
         match = _ASSIGNMENT.match(word)
         if match is None:
             if not key:
-                raise ConfigError(f"--override {word!r}: expected section.key=value, e.g. {EXAMPLE}")
+                raise ConfigError(f"--override {word!r}: expected section.key=value, e.g. {OVERRIDE_EXAMPLE}")
             words.append(word)
             continue
         if key:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from difflogic_tonic.arguments import checkout_path
 from difflogic_tonic.config.environment import repository_root
 from difflogic_tonic.errors import ConfigError
 
@@ -78,10 +79,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def find_config(path: str | Path) -> Path:
     """A config given by its path, relative to the current folder or else to the checkout."""
-    given = Path(path).expanduser()
-    if not given.is_absolute() and not given.exists() and (repository_root() / given).exists():
-        return repository_root() / given
-    return given
+    return checkout_path(path, repository_root())
 
 
 def _reason(error: yaml.YAMLError) -> str:

@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from difflogic_tonic.arguments import check_job_id
 from difflogic_tonic.config.datasets import DATASETS, DatasetFacts
 from difflogic_tonic.config.prepare import check_dataset
 from difflogic_tonic.config.sections import PathValue, Section
+from difflogic_tonic.errors import ConfigError
 
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-JOB_ID_RULE = r"^(?!\.+$)[A-Za-z0-9._-]+$"
 
 
 class Base(Section):
@@ -28,7 +29,10 @@ class Base(Section):
     @field_validator("job_id")
     @classmethod
     def _one_path_component(cls, job_id: str | None) -> str | None:
-        return None if job_id is None else check_job_id(job_id)
+        try:
+            return None if job_id is None else check_job_id(job_id)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
 
 class Data(Section):
@@ -242,13 +246,6 @@ class TrainConfig(Section):
             channels, height, width = self.sample_shape
             check_logic_sizes(self.model.difflogic, channels * height * width, len(self.facts.classes))
         return self
-
-
-def check_job_id(job_id: str) -> str:
-    """`job_id` if it is one path component of letters, digits, `.`, `_`, `-` (at most 128); `ValueError` if not."""
-    if len(job_id) > 128 or not re.match(JOB_ID_RULE, job_id):
-        raise ValueError(f"job id {job_id!r}: expected letters, digits, '.', '_' or '-' (at most 128), e.g. job_001")
-    return job_id
 
 
 def check_logic_sizes(logic: DiffLogic, inputs: int, classes: int) -> None:

@@ -1,0 +1,112 @@
+"""The command lines of all entry points. Needs nothing but Python itself, so that `--help` and a mistyped argument are
+answered before any environment is installed."""
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from difflogic_tonic.errors import ConfigError
+
+OVERRIDE_EXAMPLE = '--override "train.epochs=10 train.learning_rate=0.001"'
+_JOB_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,128}")
+
+
+def train_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="train.sh",
+        description="Train a network on a prepared dataset; the embedded DIGITS_DVS is prepared if it is not there.",
+        epilog="Exit codes: 0 done, 75 stopped and saved (run again with --resume), 130 Ctrl-C, others are errors.",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="training config, e.g. configs/quickstart.yaml")
+    parser.add_argument(
+        "job_id", metavar="JOB_ID", nargs="?", help="name of the run; default: base.job_id of the config"
+    )
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume",
+        nargs="?",
+        const="always",
+        choices=("always", "auto"),
+        metavar="auto",
+        help="go on from the newest checkpoint; without one an error, unless --resume=auto, which then starts anew",
+    )
+    start.add_argument(
+        "--fresh", action="store_true", help="start anew although the job id has a run; the old one is kept aside"
+    )
+    add_override_argument(parser)
+    parser.add_argument("--debug", action="store_true", help="a few batches through every stage, with anomaly checks")
+    return parser
+
+
+def prepare_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prepare_data.sh",
+        description="Turn raw event recordings into a cached dataset of frames, in scratch and project storage.",
+        epilog="A killed run goes on where it was when the same command is run again.",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="prepare config, e.g. configs/prepare_nmnist.yaml")
+    add_override_argument(parser, example='--override "data.denoise_time=0 data.overlap=0.5"')
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    return parser
+
+
+def evaluate_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="evaluate.sh",
+        description="Evaluate a trained model again on the test recordings; prints the numbers of its run.",
+    )
+    parser.add_argument("job_id", metavar="JOB_ID", help="name of the run")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument(
+        "--weights", choices=("best", "last"), default="best", help="which model of the run (default: best)"
+    )
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse and check what can be checked without reading a file. Raises `ConfigError`; usage errors exit with 2."""
+    arguments = parser.parse_args(argv)
+    job_id = getattr(arguments, "job_id", None)
+    if job_id is not None:
+        check_job_id(job_id)
+    arguments.override = override_texts(getattr(arguments, "override", ()))
+    return arguments
+
+
+PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    "main.py": train_parser,
+    "prepare_data.py": prepare_parser,
+    "evaluate.py": evaluate_parser,
+}
+"""Entry point → its command line."""
+
+
+def add_override_argument(parser: argparse.ArgumentParser, example: str = OVERRIDE_EXAMPLE) -> None:
+    """Add `--override`: one quoted string with several assignments, several arguments, or the option repeated."""
+    parser.add_argument(
+        "--override",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"replace config values, e.g. {example}; may be repeated; lists as [1, 2], text with spaces in quotes",
+    )
+
+
+def override_texts(groups: Iterable[Iterable[str]]) -> list[str]:
+    """The strings of a parsed `--override`, in the order of the command line."""
+    return [text for group in groups for text in group]
+
+
+def check_job_id(job_id: str) -> str:
+    """`job_id` if it is one path component of letters, digits, `.`, `_`, `-` (at most 128); `ConfigError` if not."""
+    if not _JOB_ID.fullmatch(job_id):
+        raise ConfigError(f"job id {job_id!r}: expected letters, digits, '.', '_' or '-' (at most 128), e.g. job_001")
+    return job_id
+
+
+def checkout_path(given: str | Path, root: Path) -> Path:
+    """`given` relative to the current folder or, if it is not there, to the checkout `root`."""
+    path = Path(given).expanduser()
+    return root / path if not path.is_absolute() and not path.exists() and (root / path).exists() else path

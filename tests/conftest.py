@@ -1,0 +1,53 @@
+"""Fixtures shared by all rooms: where real recordings lie, and folders that look like a fresh machine."""
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout under test."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Folder of real recordings: DIFFLOGIC_TEST_DATA, else `../shared/data` beside the checkout."""
+    folder = Path(os.environ.get("DIFFLOGIC_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings in {folder}; set DIFFLOGIC_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nmnist_archive(test_data: Path) -> Path:
+    """1,100 original N-MNIST recordings as an archive."""
+    return required(test_data / "nmnist-raw-1100.tar.xz")
+
+
+@pytest.fixture(scope="session")
+def nmnist_raw(nmnist_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same recordings unpacked: `Train/<digit>/<number>.bin` and `Test/…`."""
+    folder = tmp_path_factory.mktemp("nmnist-raw")
+    with tarfile.open(nmnist_archive) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def required(path: Path) -> Path:
+    """`path`, or skip the test saying that it is not there."""
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_storage_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test must not find, or fill, the storage of whoever runs it."""
+    for name in ("PROJECT_STORAGE_DIR", "SCRATCH_STORAGE_DIR", "SINGULARITY_CONTAINER", "SLURM_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
