@@ -70,8 +70,9 @@ def swap_folders(new: Path, old: Path) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     with storage_errors(old.parent, f"replacing {old.name}"):
-        renamed = hasattr(libc, "renameat2") and 0 == libc.renameat2(
-            AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(old), RENAME_EXCHANGE
+        renamed = (
+            hasattr(libc, "renameat2")
+            and libc.renameat2(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(old), RENAME_EXCHANGE) == 0
         )
         if not renamed:
             aside = new.with_name(f"{new.name}.aside")

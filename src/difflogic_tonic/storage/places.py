@@ -7,23 +7,18 @@
 """
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from difflogic_tonic import config
+from difflogic_tonic.config.environment import PROJECT_VARIABLE, SCRATCH_VARIABLE, StoragePaths
 from difflogic_tonic.errors import ConfigError, StorageError
 from difflogic_tonic.storage.space import storage_errors
 
-if TYPE_CHECKING:
-    from difflogic_tonic.config import StoragePaths
-
 PlaceName = Literal["scratch", "project"]
 
-VARIABLES: dict[PlaceName, str] = {"scratch": "SCRATCH_STORAGE_DIR", "project": "PROJECT_STORAGE_DIR"}
-"""The environment variable that names each place; here only to be named in messages."""
-
-JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+VARIABLES: dict[PlaceName, str] = {"scratch": SCRATCH_VARIABLE, "project": PROJECT_VARIABLE}
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Storage:
         return (self.scratch,) if self.is_shared else (self.scratch, self.project)
 
 
-def open_storage(paths: "StoragePaths") -> Storage:
+def open_storage(paths: StoragePaths) -> Storage:
     """Make both roots and see that they can be written; StorageError names the place and its variable otherwise."""
     storage = Storage(Place("scratch", Path(paths.scratch)), Place("project", Path(paths.project)))
     for place in storage.places:
@@ -77,11 +72,11 @@ def open_storage(paths: "StoragePaths") -> Storage:
 
 
 def check_job_id(job_id: str) -> None:
-    """Raise ConfigError unless the job id is one path component of [A-Za-z0-9._-], at most 128 of them."""
-    if not JOB_ID.fullmatch(job_id) or job_id in {".", ".."}:
-        raise ConfigError(
-            f"job id {job_id!r} cannot name a folder: use 1 to 128 letters, digits, '.', '_' and '-', e.g. my_run-1"
-        )
+    """Raise ConfigError unless the job id can name a folder; the rule is that of the configs."""
+    try:
+        config.check_job_id(job_id)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _check_writable(place: Place) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from difflogic_tonic.config.environment import PROJECT_VARIABLE, SCRATCH_VARIABLE
 from difflogic_tonic.errors import StorageError, StorageFull
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+MAKE_ROOM = f"make room or choose another place ({SCRATCH_VARIABLE}, {PROJECT_VARIABLE})"
 
 REASONS = {
     errno.EROFS: "is read-only",
@@ -48,8 +51,7 @@ def full_message(path: Path, what: str, needed: int | None, code: int | None = e
     doing = f" while writing {what}{size}" if what else ""
     return (
         f"{cause} in {path}{doing}: {free_bytes(path):,} bytes and {free_inodes(path):,} files free there; "
-        "make room or choose another place (SCRATCH_STORAGE_DIR, PROJECT_STORAGE_DIR), then run the same command "
-        "again: what is finished is kept"
+        f"{MAKE_ROOM}, then run the same command again: what is finished is kept"
     )
 
 
@@ -70,8 +72,7 @@ def check_space(path: Path, needed: int, what: str, files: int = 1) -> None:
     if free_bytes(path) < needed or free_inodes(path) < files:
         raise StorageFull(
             f"{what} needs about {needed:,} bytes in {files:,} files, but {path} has {free_bytes(path):,} bytes and "
-            f"{free_inodes(path):,} files free; make room or choose another place (SCRATCH_STORAGE_DIR, "
-            "PROJECT_STORAGE_DIR)"
+            f"{free_inodes(path):,} files free; {MAKE_ROOM}"
         )
 
 

@@ -5,6 +5,7 @@ folder is fsynced. Host and process id in the name tell whose leftover it is, so
 that a living neighbour is writing.
 """
 
+import errno
 import itertools
 import json
 import os
@@ -35,7 +36,7 @@ def partial_path(path: Path) -> Path:
 def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well it becomes `path`, durably, else it is removed.
 
-    The block creates the file (or folder of files). A full disk is StorageFull naming the place and the `needed`
+    The block creates the file. A full disk is StorageFull naming the place and the `needed`
     bytes where they are known; the old `path`, if there was one, is then still there.
     """
     partial = partial_path(path)
@@ -75,7 +76,7 @@ def fsync_dir(folder: Path) -> None:
     try:
         fsync_file(folder)
     except OSError as error:
-        if error.errno not in {22, 95}:  # EINVAL, EOPNOTSUPP: the file system does not know the operation
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
             raise
 
 

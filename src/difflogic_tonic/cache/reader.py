@@ -1,0 +1,157 @@
+"""Reading a prepared variant: the index through HDF5 once, the frames by `preadv` straight into the batch.
+
+`preadv` shares no file position and no library state, so one reader serves threads, and forked or spawned workers open
+their own descriptors.
+"""
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from difflogic_tonic.cache.manifest import MANIFEST, Manifest, SplitFacts, load_manifest
+from difflogic_tonic.cache.shard import ShardIndex, open_shard
+from difflogic_tonic.errors import CacheCorrupt, CacheMissing
+
+
+class CacheReader:
+    """One variant on disk. `manifest` says what it is; `split` opens a part of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            self.manifest: Manifest = load_manifest(self.path)
+        except FileNotFoundError:
+            raise CacheMissing(f"{self.path} has no {MANIFEST}, so it is not a complete prepared dataset") from None
+
+    def split(self, name: str) -> "SplitReader":
+        """Open `train`, `val` or `test`. CacheCorrupt if a shard of it is damaged; payload checksums are not read."""
+        facts = self.manifest.splits.get(name)
+        if facts is None:
+            raise CacheMissing(f"{self.path} has no split {name!r}, only {', '.join(self.manifest.splits)}")
+        return SplitReader(self.path, self.manifest, facts)
+
+
+class SplitReader:
+    """The recordings of one split and their frames; rows and frames are numbered through all its shards.
+
+    labels i64[R], offsets i64[R+1] (frames of row r: offsets[r]:offsets[r+1]), recording_ids i64[R] (rows of
+    `manifest.recordings`), n_events i64[R]. Threads may share it; it can be pickled and survives a fork.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, facts: SplitFacts) -> None:
+        self.frame_shape = manifest.frame_shape
+        self.storage = manifest.storage
+        self.frame_nbytes = manifest.frame_nbytes
+        self._paths = [path / shard.name for shard in facts.shards]
+        indices = [open_shard(path / shard.name, manifest.fingerprint, shard.size) for shard in facts.shards]
+        self._payload_at = [index.payload_at for index in indices]
+        self._starts = np.cumsum([0] + [int(index.offsets[-1]) for index in indices]).astype(np.int64)
+        self.labels = _joined(indices, "labels")
+        self.recording_ids = _joined(indices, "source")
+        self.n_events = _joined(indices, "n_events")
+        self.offsets = _global_offsets(indices, self._starts)
+        self._descriptors: dict[int, int] = {}
+        self._pid = os.getpid()
+        if (self.n_recordings, self.n_frames) != (facts.n_recordings, facts.n_frames):
+            raise CacheCorrupt(f"{path}: shards and {MANIFEST} disagree on the number of frames")
+
+    @property
+    def n_recordings(self) -> int:
+        return len(self.labels)
+
+    @property
+    def n_frames(self) -> int:
+        return int(self.offsets[-1])
+
+    def read_frames(self, frames: np.ndarray, out: np.ndarray) -> None:
+        """Copy the frames i64[B] into out u8[B, frame_nbytes] (C-contiguous), neighbours on disk in one read."""
+        self._check_out(out, 2, len(frames))
+        if not len(frames):
+            return
+        frames = np.asarray(frames, np.int64)
+        if frames.min() < 0 or frames.max() >= self.n_frames:
+            raise IndexError(f"frames {frames.min()} to {frames.max()} asked of {self.n_frames}")
+        shards = np.searchsorted(self._starts, frames, side="right") - 1
+        breaks = np.flatnonzero((np.diff(frames) != 1) | (np.diff(shards) != 0)) + 1
+        edges = [0, *breaks.tolist(), len(frames)]
+        flat = out.reshape(-1).data
+        for first, last in itertools.pairwise(edges):
+            self._read(int(shards[first]), int(frames[first]), flat, first * self.frame_nbytes, last - first)
+
+    def read_recordings(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Copy the recordings rows i64[B] into out u8[B, Tmax, frame_nbytes] (C-contiguous).
+
+        What a shorter recording leaves of its row is zeroed; a longer one is cut at Tmax frames.
+        """
+        self._check_out(out, 3, len(rows))
+        rows = np.asarray(rows, np.int64)
+        firsts, room = self.offsets[rows], out.shape[1]
+        lengths = np.minimum(self.offsets[rows + 1] - firsts, room)
+        shards = np.searchsorted(self._starts, firsts, side="right") - 1
+        flat, row_nbytes = out.reshape(-1).data, room * self.frame_nbytes
+        for place, (shard, first, length) in enumerate(
+            zip(shards.tolist(), firsts.tolist(), lengths.tolist(), strict=True)
+        ):
+            at = place * row_nbytes
+            self._read(shard, first, flat, at, length)
+            out[place, length:] = 0
+
+    def close(self) -> None:
+        """Close this process's descriptors. They open again when needed."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_descriptors": {}, "_pid": -1}
+
+    def __del__(self) -> None:
+        if getattr(self, "_pid", None) == os.getpid():
+            self.close()
+
+    def _read(self, shard: int, frame: int, flat: memoryview, at: int, count: int) -> None:
+        """Read `count` frames from global frame number `frame` on, all of one shard, into flat[at:…]."""
+        wanted = count * self.frame_nbytes
+        position = self._payload_at[shard] + (frame - int(self._starts[shard])) * self.frame_nbytes
+        done = 0
+        while done < wanted:  # one turn, but that a read larger than 2 GiB or interrupted comes in parts
+            got = os.preadv(self._descriptor(shard), [flat[at + done : at + wanted]], position + done)
+            if not got:
+                raise CacheCorrupt(f"{self._paths[shard]} became shorter while it was read; run the same command again")
+            done += got
+
+    def _descriptor(self, shard: int) -> int:
+        if self._pid != os.getpid():
+            self._descriptors, self._pid = {}, os.getpid()
+        descriptor = self._descriptors.get(shard)
+        if descriptor is not None:
+            return descriptor
+        try:
+            opened = os.open(self._paths[shard], os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CacheMissing(
+                f"{self._paths[shard]} cannot be opened any more ({error.strerror}); was scratch storage cleaned? "
+                "Run the same command again: it is copied from project storage"
+            ) from error
+        kept = self._descriptors.setdefault(shard, opened)  # another thread may have been faster
+        if kept != opened:
+            os.close(opened)
+        return kept
+
+    def _check_out(self, out: np.ndarray, ndim: int, rows: int) -> None:
+        assert out.ndim == ndim, out.shape
+        assert (len(out), out.shape[-1]) == (rows, self.frame_nbytes), (out.shape, rows, self.frame_nbytes)
+        assert out.dtype == np.uint8, out.dtype
+        assert out.flags.c_contiguous, out.strides
+
+
+def _joined(indices: Sequence[ShardIndex], name: str) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.int64), *(getattr(index, name) for index in indices)])
+
+
+def _global_offsets(indices: Sequence[ShardIndex], starts: np.ndarray) -> np.ndarray:
+    parts = [index.offsets[:-1] + start for index, start in zip(indices, starts[:-1], strict=True)]
+    return np.concatenate([np.empty(0, np.int64), *parts, starts[-1:]])

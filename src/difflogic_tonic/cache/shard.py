@@ -1,0 +1,198 @@
+"""One shard of a split: an HDF5 file whose payload can be read without the HDF5 library.
+
+    /frames u8[F, P, H, W]  or  /bits u8[F, ceil(P·H·W/8)]   contiguous, unchunked, unfiltered
+    /offsets i64[n+1]        recording i has the frames offsets[i]:offsets[i+1]
+    /labels i64[n]  /source i64[n] (row in the manifest)  /n_events i64[n] (kept by denoising)
+    /assigned i64[m]  /assigned_crc32 u32[m]   every source file of this shard, the skipped ones too
+    attributes: fingerprint, layout_version, storage, frame_shape, n_saturated, crc32 (payload), index_crc32, complete
+
+Equal contents give equal bytes: fixed library version bounds, no times, no variable-length text.
+"""
+
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION
+from difflogic_tonic.cache.manifest import again
+from difflogic_tonic.errors import CacheCorrupt
+from difflogic_tonic.storage import fsync_dir, fsync_file, partial_path, storage_errors
+
+if TYPE_CHECKING:
+    import h5py
+
+LIBRARY_VERSIONS = ("v108", "v108")
+PAYLOAD: dict[str, str] = {"u8": "frames", "bits": "bits"}
+INDEX = ("offsets", "labels", "source", "n_events", "assigned", "assigned_crc32")
+
+
+@dataclass(frozen=True)
+class ShardContent:
+    """A shard in memory. `frames` are u8[T, nbytes] per recording with frames; the index arrays are as on disk."""
+
+    fingerprint: str
+    storage: Literal["u8", "bits"]
+    frame_shape: tuple[int, int, int]
+    frames: Sequence[np.ndarray]
+    labels: np.ndarray
+    source: np.ndarray
+    n_events: np.ndarray
+    assigned: np.ndarray
+    assigned_crc32: np.ndarray
+    n_saturated: int
+
+    @property
+    def offsets(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum([len(part) for part in self.frames])]).astype(np.int64)
+
+    @property
+    def index(self) -> dict[str, np.ndarray]:
+        """The index arrays with the types they have on disk."""
+        return {name: getattr(self, name).astype("<u4" if "crc32" in name else "<i8") for name in INDEX}
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """What `open_shard` read: everything but the frames, which lie at `payload_at`, `frame_nbytes` each."""
+
+    payload_at: int
+    frame_nbytes: int
+    n_saturated: int
+    payload_crc32: int
+    offsets: np.ndarray
+    labels: np.ndarray
+    source: np.ndarray
+    n_events: np.ndarray
+    assigned: np.ndarray
+    assigned_crc32: np.ndarray
+
+
+def write_shard(path: Path, content: ShardContent) -> None:
+    """Write a shard under a temporary name, fsync, rename, fsync the folder. StorageFull when the disk is full."""
+    partial = partial_path(path)
+    needed = sum(part.nbytes for part in content.frames) + sum(part.nbytes for part in content.index.values())
+    try:
+        with storage_errors(path.parent, path.name, needed):
+            at = _write_header(partial, content)
+            _write_payload(partial, at, content.frames)
+            fsync_file(partial)
+            os.rename(partial, path)
+            fsync_dir(path.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def open_shard(path: Path, fingerprint: str, size: int | None = None) -> ShardIndex:
+    """Read and check the index of a shard: size, attributes, checksum of the index, offsets. The payload is not read.
+
+    `size` is what the manifest states, where there is one. Raises CacheCorrupt naming file and defect.
+    """
+    import h5py
+
+    try:
+        found = path.stat().st_size
+        if size is not None and found != size:
+            raise _damaged(path, f"it has {found:,} bytes, expected {size:,}")
+        with h5py.File(path, "r", locking=False) as file:
+            return _read_index(path, file, fingerprint, found)
+    except FileNotFoundError:
+        raise _damaged(path, "it is missing") from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise _damaged(path, " ".join(str(error).split())) from error
+
+
+def payload_crc32(path: Path, index: ShardIndex) -> int:
+    """CRC-32 of the frames as they lie on disk, read in blocks."""
+    crc, left = 0, int(index.offsets[-1]) * index.frame_nbytes
+    with open(path, "rb", buffering=0) as file:
+        file.seek(index.payload_at)
+        while left and (block := file.read(min(left, 4 << 20))):
+            crc, left = zlib.crc32(block, crc), left - len(block)
+    return crc
+
+
+def index_crc32(index: dict[str, np.ndarray]) -> int:
+    """CRC-32 over the index arrays in the order of INDEX."""
+    crc = 0
+    for name in INDEX:
+        crc = zlib.crc32(np.ascontiguousarray(index[name]).data, crc)
+    return crc
+
+
+def _write_header(path: Path, content: ShardContent) -> int:
+    """Everything but the payload, for which room is left; returns the byte at which it starts."""
+    import h5py
+
+    n_frames = int(content.offsets[-1])
+    shape = (n_frames, *content.frame_shape) if content.storage == "u8" else (n_frames, _packed(content.frame_shape))
+    index = content.index
+    crc = 0
+    for part in content.frames:
+        crc = zlib.crc32(np.ascontiguousarray(part).data, crc)
+    with h5py.File(path, "w", libver=LIBRARY_VERSIONS, locking=False) as file:
+        payload_at = _reserve_payload(file, PAYLOAD[content.storage], shape)
+        for name, values in index.items():
+            file.create_dataset(name, data=values, track_times=False)
+        file.attrs["fingerprint"] = np.bytes_(content.fingerprint)
+        file.attrs["layout_version"] = np.int64(LAYOUT_VERSION)
+        file.attrs["storage"] = np.bytes_(content.storage)
+        file.attrs["frame_shape"] = np.array(content.frame_shape, np.int64)
+        file.attrs["n_saturated"] = np.int64(content.n_saturated)
+        file.attrs["crc32"] = np.uint32(crc)
+        file.attrs["index_crc32"] = np.uint32(index_crc32(index))
+        file.attrs["complete"] = np.int64(1)
+    return payload_at
+
+
+def _reserve_payload(file: "h5py.File", name: str, shape: tuple[int, ...]) -> int:
+    """Create the payload dataset without writing it, so that plain writes can follow and report plain errors."""
+    from h5py import h5d, h5p, h5s, h5t
+
+    layout = h5p.create(h5p.DATASET_CREATE)
+    layout.set_layout(h5d.CONTIGUOUS)
+    layout.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5d.FILL_TIME_NEVER)
+    layout.set_obj_track_times(False)
+    dataset = h5d.create(file.id, name.encode(), h5t.STD_U8LE, h5s.create_simple(shape), layout)
+    return int(dataset.get_offset() or 0)  # None for a shard without frames
+
+
+def _write_payload(path: Path, at: int, frames: Sequence[np.ndarray]) -> None:
+    with open(path, "r+b") as file:
+        file.seek(at)
+        for part in frames:
+            file.write(np.ascontiguousarray(part).data)
+
+
+def _read_index(path: Path, file: "h5py.File", fingerprint: str, size: int) -> ShardIndex:
+    attributes = file.attrs
+    if int(attributes["complete"]) != 1 or int(attributes["layout_version"]) != LAYOUT_VERSION:
+        raise _damaged(path, "it is not a complete shard of this version")
+    if bytes(attributes["fingerprint"]).decode() != fingerprint:
+        raise _damaged(path, "it belongs to another variant")
+    index = {name: file[name][()] for name in INDEX}
+    if index_crc32(index) != int(attributes["index_crc32"]):
+        raise _damaged(path, "its index does not have its checksum")
+    payload = file[PAYLOAD[bytes(attributes["storage"]).decode()]]
+    frame_nbytes = int(np.prod(payload.shape[1:]))
+    payload_at = int(payload.id.get_offset() or 0)
+    offsets = index["offsets"]
+    if offsets[0] != 0 or offsets[-1] != len(payload) or (np.diff(offsets) <= 0).any():
+        raise _damaged(path, "its offsets do not ascend from 0 to its number of frames")
+    if payload_at + len(payload) * frame_nbytes > size:
+        raise _damaged(path, "it ends before its last frame")
+    return ShardIndex(payload_at, frame_nbytes, int(attributes["n_saturated"]), int(attributes["crc32"]), **index)
+
+
+def _packed(frame_shape: tuple[int, int, int]) -> int:
+    return -(-int(np.prod(frame_shape)) // 8)
+
+
+def _damaged(path: Path, reason: str) -> CacheCorrupt:
+    return CacheCorrupt(f"{path} is damaged: {reason}; {again(path.parent)}")
