@@ -1,0 +1,49 @@
+"""How the recordings of a dataset lie in a folder or archive."""
+
+import re
+from typing import NamedTuple
+
+from difflogic_tonic.config.datasets import DatasetFacts, Split
+
+SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
+"""Folder name in lower case → split."""
+
+_RECORDING_NAME = re.compile(r"(\d+)\.bin", re.ASCII)
+
+
+class Placed(NamedTuple):
+    """A file inside a class folder. `path` is its standard path `Train/3/00012.bin`, whatever lies above `Train`.
+
+    `number` is None if the file has not the name of a recording.
+    """
+
+    prefix: str
+    path: str
+    split: Split
+    label: int
+    number: int | None
+
+
+def place(path: str, facts: DatasetFacts) -> Placed | None:
+    """Where the file with this relative POSIX path belongs; None if it is in no class folder, hidden, or a system file.
+
+    ATIS datasets lie as `Train/<class>/<number>.bin` and `Test/<class>/<number>.bin`, below any number of folders.
+    """
+    *above, split_folder, class_folder, name = ("", "", *path.split("/"))
+    split = SPLIT_FOLDERS.get(split_folder.lower())
+    # macOS adds `._00012.bin` beside each file and `__MACOSX/` beside the tree.
+    if split is None or class_folder not in facts.classes or name.startswith(".") or "__MACOSX" in above:
+        return None
+    match = _RECORDING_NAME.fullmatch(name)
+    return Placed(
+        prefix="/".join((*above, split_folder)).lstrip("/"),
+        path=f"{split.capitalize()}/{class_folder}/{name}",
+        split=split,
+        label=facts.classes.index(class_folder),
+        number=int(match[1]) if match else None,
+    )
+
+
+def expected(facts: DatasetFacts) -> str:
+    """The layout in words, for messages."""
+    return f"Train/<class>/<number>.bin and Test/<class>/<number>.bin, classes {facts.classes[0]}–{facts.classes[-1]}"
