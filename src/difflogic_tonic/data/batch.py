@@ -1,0 +1,59 @@
+"""A batch as it travels to the device (bytes as on disk), and its expansion to numbers there.
+
+Turning u8 into f32 on the host costs more than reading it, and the bus would carry four times the bytes: the expansion
+is the first thing the device does.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples with their frames as stored: u8 counts, or `packed` bits (ceil(P*H*W/8) bytes a frame, low bit first).
+
+    `inputs` is u8[B, bytes] for single frames and u8[B, T, bytes] otherwise, zero beyond a recording's last frame.
+    `labels` i64[B]; `lengths` i64[B], the number of true frames; `rows` i64[B], the recording's row in its split.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    lengths: Tensor
+    rows: Tensor
+    packed: bool
+    frame_shape: tuple[int, int, int]
+    view: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with its four tensors on `device`; a copy from pinned memory does not block."""
+        inputs, labels, lengths, rows = (
+            tensor.to(device, non_blocking=True) for tensor in (self.inputs, self.labels, self.lengths, self.rows)
+        )
+        return Batch(inputs, labels, lengths, rows, self.packed, self.frame_shape, self.view)
+
+
+def expand(batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Frames as numbers on the batch's device: counts as they are, bits as 0 and 1.
+
+    [B, P, H, W] for view `frames`, [T, B, P, H, W] for `sequence`, [B, T*P, H, W] for `stacked`.
+    """
+    frames = batch.inputs
+    polarities, height, width = batch.frame_shape
+    if batch.view == "sequence":
+        frames = frames.transpose(0, 1)  # as bytes, where the copy is smallest
+    values = unpack_bits(frames, polarities * height * width, dtype) if batch.packed else frames.to(dtype)
+    if batch.view == "stacked":
+        return values.reshape(len(batch), -1, height, width)
+    return values.reshape(*frames.shape[:-1], polarities, height, width)
+
+
+def unpack_bits(packed: Tensor, n: int, dtype: torch.dtype) -> Tensor:
+    """u8[..., ceil(n/8)] in little bit order to 0/1 in `dtype`[..., n], contiguous."""
+    shifts = torch.arange(8, dtype=torch.uint8, device=packed.device)
+    bits = packed.contiguous().unsqueeze(-1).bitwise_right_shift(shifts).bitwise_and_(1)
+    return bits.flatten(-2)[..., :n].to(dtype).contiguous()

@@ -1,0 +1,14 @@
+"""From a config to a network: the table of model types, weights of one's own, and what a network costs.
+
+| module    | what it holds                                     |
+|-----------|---------------------------------------------------|
+| `table`   | `model_type` → builder, and the view it needs     |
+| `weights` | loading weights from a file into a network        |
+| `cost`    | parameters, multiplications, gates                |
+"""
+
+from difflogic_tonic.models.cost import describe
+from difflogic_tonic.models.table import TABLE, build, default_view
+from difflogic_tonic.models.weights import load_weights
+
+__all__ = ["TABLE", "build", "default_view", "describe", "load_weights"]

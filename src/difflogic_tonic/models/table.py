@@ -1,0 +1,100 @@
+"""`model_type` → builder.
+
+Every model is called as `model(expand(batch), batch.lengths)`, returns logits f32[B, classes], and says in `.view` what
+its samples are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+from torch import Tensor, nn
+
+from difflogic_tonic.config.train import Model
+from difflogic_tonic.data import View
+from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.nets.cnn import ConvNet
+from difflogic_tonic.nets.logic import LogicNetwork
+from difflogic_tonic.nets.mlp import Perceptron
+from difflogic_tonic.nets.neurons import NeuronRule
+from difflogic_tonic.nets.spiking import SpikingNet
+
+FrameShape = tuple[int, int, int]
+
+
+class BinaryFrames(nn.Module):
+    """A logic network on frames: an input is 1 where at least one event fell."""
+
+    def __init__(self, network: LogicNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Counts [B, P, H, W] to logits f32[B, classes]; `lengths` is not used."""
+        logits: Tensor = self.network((x.flatten(1) > 0).to(x.dtype))
+        return logits
+
+
+def build_difflogic(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
+    logic = model.difflogic
+    return BinaryFrames(
+        LogicNetwork(
+            prod(frame_shape),
+            logic.num_neurons,
+            logic.num_layers,
+            classes,
+            tau=logic.tau,
+            seed=seed,
+            init=None if logic.init == "auto" else logic.init,
+            wiring=logic.wiring,
+            backend=logic.backend,
+        )
+    )
+
+
+def build_cnn(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
+    return ConvNet(frame_shape, classes, model.cnn.hidden, model.cnn.dropout, seed=seed)
+
+
+def build_mlp(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
+    return Perceptron(frame_shape, classes, model.mlp.hidden, model.mlp.dropout, seed=seed)
+
+
+def build_snn(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
+    snn = model.snn
+    rule = NeuronRule(snn.tau, snn.threshold, snn.reset, snn.detach_reset, snn.surrogate)
+    return SpikingNet(frame_shape, classes, snn.architecture, rule, snn.readout, snn.dropout, seed=seed)
+
+
+@dataclass(frozen=True)
+class Entry:
+    builder: Callable[[Model, FrameShape, int, int], nn.Module]
+    view: View
+
+
+TABLE = {
+    "DiffLogic": Entry(build_difflogic, "frames"),
+    "CNN": Entry(build_cnn, "frames"),
+    "MLP": Entry(build_mlp, "frames"),
+    "SNN": Entry(build_snn, "sequence"),
+}
+
+
+def default_view(model_type: str) -> View:
+    """What a sample of this model is: a frame, or a sequence of frames."""
+    return TABLE[model_type].view
+
+
+def build(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
+    """The network that `model` (the section of the config) describes, for samples of [channels, height, width].
+
+    Weights depend on the arguments only; global random state is neither used nor changed. `model.weights` is not read
+    here. Raises `ConfigError` for sizes that do not fit together.
+    """
+    entry = TABLE[model.model_type]
+    try:
+        network = entry.builder(model, frame_shape, classes, seed)
+    except ValueError as error:
+        raise ConfigError(f"model.{model.model_type.lower()}: {error}") from None
+    network.view = entry.view  # type: ignore[assignment]
+    return network

@@ -1,0 +1,57 @@
+"""Weights of one's own, from a file into a network."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from difflogic_tonic.errors import CheckpointCorrupt, CheckpointMissing, ConfigError
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a state dict from `path`, by itself or under the key `model` of a checkpoint, into `model`.
+
+    Every tensor must fit: raises `ConfigError` naming the keys that are missing, unknown or of another shape,
+    `CheckpointMissing` or `CheckpointCorrupt` where there is nothing to read. No code in the file is run.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointMissing(f"model.weights: {path} does not exist") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointCorrupt(
+            f"model.weights: {path} is not a file of weights as saved by torch.save(model.state_dict(), …): {reason}"
+        ) from None
+    state = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointCorrupt(
+            f"model.weights: {path} holds no state dict, neither by itself nor under the key 'model'"
+        )
+    _check_fits(model, state, path)
+    model.load_state_dict(state)
+
+
+def _check_fits(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    own = model.state_dict()
+    problems = {
+        "missing": [key for key in own if key not in state],
+        "unknown": [key for key in state if key not in own],
+        "another shape": [
+            f"{key} {_shape(state[key])}, expected {_shape(own[key])}"
+            for key in own
+            if key in state and state[key].shape != own[key].shape
+        ],
+    }
+    found = "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
+    if found:
+        raise ConfigError(f"model.weights: {path} does not fit the configured model: {found}")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"
+
+
+def _some(keys: list[str], most: int = 5) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
