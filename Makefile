@@ -1,0 +1,30 @@
+.PHONY: setup fmt lint check test smoke lock
+
+PYTHON := .venv/bin/python
+SHELL_SCRIPTS := $(wildcard *.sh helper_scripts/*.sh helper_scripts/*/*.sh) .ci/run
+PYTHON_FILES := src tests benchmarks helper_scripts requirements $(wildcard *.py)
+
+setup:  ## .venv with everything that development needs
+	helper_scripts/setup_environment.sh --dev
+
+fmt: setup  ## format the code
+	$(PYTHON) -m ruff format $(PYTHON_FILES)
+	$(PYTHON) -m ruff check --fix $(PYTHON_FILES)
+
+lint: setup  ## format, lint, types, shell
+	$(PYTHON) -m ruff format --check $(PYTHON_FILES)
+	$(PYTHON) -m ruff check $(PYTHON_FILES)
+	$(PYTHON) -m mypy
+	.venv/bin/shellcheck -x $(SHELL_SCRIPTS)
+
+check: lint  ## before every commit: lint and the fast tests
+	$(PYTHON) -m pytest -q -n auto --dist loadfile -m "not integration and not cluster and not gpu and not slow"
+
+test: setup  ## everything but gpu and slow
+	./run_tests.sh
+
+smoke: setup  ## the quick start, shortened
+	./train.sh configs/quickstart.yaml smoke --fresh --override "train.epochs=1"
+
+lock:  ## new versions in requirements/*.lock
+	python3 requirements/lock.py
