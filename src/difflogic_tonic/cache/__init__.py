@@ -4,19 +4,33 @@ fingerprint   what names a variant
 manifest      what a variant says of itself
 shard         one HDF5 file of frames
 reader        frames into batches
+splits        which recording goes where
+prepare       recordings to a variant in both storage places: sources, build, publish
+variants      how training finds its variant and brings it to scratch
+verify        every checksum again
 """
 
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION, fingerprint_of, parameters_hash, parameters_of
 from difflogic_tonic.cache.manifest import Manifest, load_manifest
+from difflogic_tonic.cache.prepare import Prepared, prepare, prepare_source
 from difflogic_tonic.cache.reader import CacheReader, SplitReader
+from difflogic_tonic.cache.variants import Variant, describe, find_variant
+from difflogic_tonic.cache.verify import verify
 
 __all__ = [
     "LAYOUT_VERSION",
     "CacheReader",
     "Manifest",
+    "Prepared",
     "SplitReader",
+    "Variant",
+    "describe",
+    "find_variant",
     "fingerprint_of",
     "load_manifest",
     "parameters_hash",
     "parameters_of",
+    "prepare",
+    "prepare_source",
+    "verify",
 ]

@@ -7,9 +7,10 @@ space      free bytes and inodes, and the one line that a full or unwritable dis
 locks      best effort against doing the same work twice; nothing is correct because of a lock
 """
 
-from difflogic_tonic.storage.folders import copy_files, file_crc32, publish_folder, swap_folders
+from difflogic_tonic.arguments import check_job_id
+from difflogic_tonic.storage.folders import ChecksumMismatch, copy_files, file_crc32, publish_folder, swap_folders
 from difflogic_tonic.storage.locks import file_lock
-from difflogic_tonic.storage.places import Place, Storage, check_job_id, open_storage
+from difflogic_tonic.storage.places import Place, Storage, open_storage
 from difflogic_tonic.storage.space import check_space, free_bytes, storage_errors
 from difflogic_tonic.storage.writing import (
     atomic_write,
@@ -22,6 +23,7 @@ from difflogic_tonic.storage.writing import (
 )
 
 __all__ = [
+    "ChecksumMismatch",
     "Place",
     "Storage",
     "atomic_write",

@@ -17,6 +17,14 @@ RENAME_EXCHANGE = 2  # linux/fs.h
 AT_FDCWD = -100  # fcntl.h
 
 
+class ChecksumMismatch(StorageError):
+    """A file reads back differently from what its manifest states. `path` is the file."""
+
+    def __init__(self, path: Path, crc: int) -> None:
+        super().__init__(f"{path} does not have the checksum that its manifest states ({crc:08x}): its disk is failing")
+        self.path = path
+
+
 def file_crc32(path: Path) -> int:
     """CRC-32 (as in zlib) of a file's content, read in blocks."""
     crc = 0
@@ -32,7 +40,7 @@ def copy_files(
     """Copy the named files of one folder into another, one after the other, each fsynced and read back.
 
     `checksums` maps names to CRC-32; `progress` is called with the bytes of each finished file. A copy that reads
-    back differently is StorageError naming the side that is wrong. `target` must exist.
+    back differently is ChecksumMismatch with the path on the side that is wrong. `target` must exist.
     """
     for name, crc in checksums.items():
         size = (source / name).stat().st_size
@@ -41,7 +49,7 @@ def copy_files(
             fsync_file(target / name)
         if file_crc32(target / name) != crc:
             wrong = source if file_crc32(source / name) != crc else target
-            raise StorageError(f"{wrong / name} does not have the checksum that its manifest states ({crc:08x})")
+            raise ChecksumMismatch(wrong / name, crc)
         if progress:
             progress(size)
     fsync_dir(target)

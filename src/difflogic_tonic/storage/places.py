@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from difflogic_tonic import config
 from difflogic_tonic.config.environment import PROJECT_VARIABLE, SCRATCH_VARIABLE, StoragePaths
-from difflogic_tonic.errors import ConfigError, StorageError
+from difflogic_tonic.errors import StorageError
 from difflogic_tonic.storage.space import storage_errors
 
 PlaceName = Literal["scratch", "project"]
@@ -69,14 +68,6 @@ def open_storage(paths: StoragePaths) -> Storage:
     for place in storage.places:
         _check_writable(place)
     return storage
-
-
-def check_job_id(job_id: str) -> None:
-    """Raise ConfigError unless the job id can name a folder; the rule is that of the configs."""
-    try:
-        config.check_job_id(job_id)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
 def _check_writable(place: Place) -> None:

@@ -80,15 +80,16 @@ def fsync_dir(folder: Path) -> None:
             raise
 
 
-def reap_leftovers(folder: Path) -> list[Path]:
+def reap_leftovers(folder: Path, own: bool = False) -> list[Path]:
     """Remove temporary files and folders whose writers are dead, and return them.
 
-    On this host: the process id lives no more. From other hosts: nothing was written for LEFTOVER_SECONDS.
+    On this host: the process id lives no more. From other hosts: nothing was written for LEFTOVER_SECONDS. `own` takes
+    this process's too, for a caller whose writers have all ended.
     """
     reaped = []
     for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = LEFTOVER.fullmatch(entry.name)
-        if match and _is_dead(entry, match["host"], int(match["pid"])):
+        if match and _is_dead(entry, match["host"], int(match["pid"]), own):
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
             else:
@@ -106,9 +107,11 @@ def _host() -> str:
     return f"{socket.gethostname()}.{namespace}"
 
 
-def _is_dead(path: Path, host: str, pid: int) -> bool:
+def _is_dead(path: Path, host: str, pid: int, own: bool) -> bool:
     if host != _host():
         return _age_seconds(path) > LEFTOVER_SECONDS
+    if pid == os.getpid():
+        return own
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,0 +1,250 @@
+"""From raw recordings to a prepared variant in both storage places. Killed anywhere, the same command goes on."""
+
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difflogic_tonic import __version__
+from difflogic_tonic.cache.fingerprint import fingerprint_of, parameters_hash, parameters_of
+from difflogic_tonic.cache.manifest import SPLITS, Manifest, Recordings, split_facts
+from difflogic_tonic.cache.publish import complete_manifest, copy_variant, lock_path, publish
+from difflogic_tonic.cache.splits import ShardPlan, assign_splits, plan_shards
+from difflogic_tonic.config import PrepareConfig
+from difflogic_tonic.storage import Place, Storage, check_space, file_lock, reap_leftovers, storage_errors
+
+if TYPE_CHECKING:
+    from difflogic_tonic.cache.build import BuiltShard
+    from difflogic_tonic.cache.sources import Source
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` made or found. `paths` are all copies, `path` the one to read; `built` is false if it was there.
+
+    `manifest` is None only for a part (`shard=`) whose other parts are not all built yet: `path` is then unfinished.
+    """
+
+    path: Path
+    fingerprint: str
+    built: bool
+    paths: tuple[Path, ...]
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """A variant to be made: its name is known, its frames are not."""
+
+    config: PrepareConfig
+    source: "Source"
+    parameters: dict[str, Any]
+    fingerprint: str
+
+    def folder(self, place: Place) -> Path:
+        return place.data_dir(self.config.data.name) / self.fingerprint
+
+
+def prepare(
+    config: PrepareConfig, storage: Storage, *, progress: bool = True, shard: tuple[int, int] | None = None
+) -> Prepared:
+    """Make the variant that `config` describes, unless it is there, and fill both storage places with it.
+
+    `progress` shows how far it is. `shard=(i, n)`, i from 1, builds every n-th shard in project storage, for jobs side
+    by side; the one that completes the set publishes it. Raises DataError for bad recordings, StorageError for bad
+    storage; what was published before and what is finished of this variant stays.
+    """
+    from difflogic_tonic.cache.sources import open_source
+
+    data = config.data
+    source = open_source(config.facts, data.data_root, storage, data.allow_subset, progress)
+    return prepare_source(config, storage, source, progress=progress, shard=shard)
+
+
+def prepare_source(
+    config: PrepareConfig,
+    storage: Storage,
+    source: "Source",
+    *,
+    progress: bool = True,
+    shard: tuple[int, int] | None = None,
+) -> Prepared:
+    """`prepare` with the recordings already opened."""
+    parameters = parameters_of(config)
+    variant = _Variant(config, source, parameters, fingerprint_of(parameters, source.recordings))
+    found = None if config.data.reset_cache else _fill_from_existing(variant, storage)
+    if found:
+        return found
+    home = storage.project if shard else storage.scratch
+    manifest = _build(variant, storage, home, progress, shard)
+    if manifest is None:
+        folder = variant.folder(home)
+        return Prepared(folder.with_name(f"{folder.name}.partial"), variant.fingerprint, True, (), None)
+    for place in storage.places:
+        if place.root != home.root:
+            copy_variant(variant.folder(home), variant.folder(place), replace=config.data.reset_cache)
+    return _prepared(variant, storage, manifest, built=True)
+
+
+def _fill_from_existing(variant: _Variant, storage: Storage) -> Prepared | None:
+    """Copy the variant to the places that lack it from one that has it; None if none has."""
+    manifests = {place: complete_manifest(variant.folder(place)) for place in storage.places}
+    have = next((place for place, manifest in manifests.items() if manifest), None)
+    if have is None:
+        return None
+    for place, manifest in manifests.items():
+        if manifest is None:
+            log.info("copying it to %s storage: %s", place.name, variant.folder(place))
+            copy_variant(variant.folder(have), variant.folder(place))
+    return _prepared(variant, storage, manifests[have], built=False)
+
+
+def _prepared(variant: _Variant, storage: Storage, manifest: Manifest | None, built: bool) -> Prepared:
+    paths = tuple(variant.folder(place) for place in storage.places)
+    return Prepared(paths[0], variant.fingerprint, built, paths, manifest)
+
+
+def _build(
+    variant: _Variant, storage: Storage, home: Place, progress: bool, shard: tuple[int, int] | None
+) -> Manifest | None:
+    """Build under the lock of the variant; None if shards of other parts are missing.
+
+    The lock saves work and decides nothing: with locks that do not lock, all writers write the same bytes.
+    """
+    final = variant.folder(home)
+    reset = variant.config.data.reset_cache
+    with storage_errors(final.parent, "making a folder"):
+        final.parent.mkdir(parents=True, exist_ok=True)
+    if shard:
+        return _build_unlocked(variant, storage, home, progress, shard)
+    with file_lock(lock_path(final), wait=False) as free:
+        if free:
+            return _build_unlocked(variant, storage, home, progress, None)
+    log.info("another process is preparing %s; waiting for it", variant.fingerprint[:12])
+    with file_lock(lock_path(final)):
+        manifest = None if reset else complete_manifest(final)
+        if manifest:
+            log.info("the other process has prepared it")
+            return manifest
+        return _build_unlocked(variant, storage, home, progress, None)
+
+
+def _build_unlocked(
+    variant: _Variant, storage: Storage, home: Place, progress: bool, shard: tuple[int, int] | None
+) -> Manifest | None:
+    final = variant.folder(home)
+    partial = final.with_name(f"{final.name}.partial")
+    reset = variant.config.data.reset_cache
+    reap_leftovers(final.parent)
+    reap_leftovers(partial)
+    with storage_errors(partial, "making a folder"):
+        partial.mkdir(exist_ok=True)
+    try:
+        built = _build_in(variant, storage, partial, progress, shard)
+        if built is None:
+            return None
+        manifest = _manifest(variant, built)
+        publish(partial, final, manifest, replace=reset)
+    except FileNotFoundError:
+        # A racing writer renamed the folder under us: then the variant is published, with the bytes that ours has.
+        reap_leftovers(final, own=True)
+        manifest_of_other = complete_manifest(final)
+        if manifest_of_other is None:
+            raise
+        log.info("another process has published it meanwhile")
+        return manifest_of_other
+    return manifest
+
+
+def _build_in(
+    variant: _Variant, storage: Storage, partial: Path, progress: bool, shard: tuple[int, int] | None
+) -> "list[BuiltShard] | None":
+    # Here and not at the top: a second `prepare` finds its variant without loading numba and h5py.
+    from difflogic_tonic.cache.build import Job, build_shards, find_shard
+    from difflogic_tonic.cache.progress import Progress
+    from difflogic_tonic.events import recipe_from_config
+
+    config, recordings = variant.config, variant.source.recordings
+    job = Job(variant.source, recipe_from_config(config), variant.fingerprint, config.data.on_empty)
+    splits = assign_splits(recordings, config.data.val_fraction, config.base.seed)
+    plans = plan_shards(splits, config.data.shard_recordings)
+    mine = plans if shard is None else plans[shard[0] - 1 :: shard[1]]
+    _check_space(job, plans, storage, partial)
+    with Progress(sum(len(plan.rows) for plan in mine), "recordings", "framing", progress) as shown:
+        built = build_shards(job, mine, partial, config.data.workers, shown)
+    if shard is None:
+        return built
+    everyone = [find_shard(job, plan, partial) for plan in plans]
+    missing = everyone.count(None)
+    if missing:
+        log.info("built %d of %d shards; %d are left to the other parts", len(mine), len(plans), missing)
+        return None
+    return [shard for shard in everyone if shard]
+
+
+def _check_space(job: Any, plans: tuple[ShardPlan, ...], storage: Storage, partial: Path) -> None:
+    """Refuse before hours of work what cannot fit: places on one file system need room for one copy each."""
+    from difflogic_tonic.cache.build import estimate_bytes
+
+    whole = estimate_bytes(job, plans)
+    done = sum(entry.stat().st_size for entry in partial.glob("*.h5"))
+    needs: dict[int, int] = {}
+    for place in storage.places:
+        device = place.root.stat().st_dev
+        at_home = partial.is_relative_to(place.root)
+        needs[device] = needs.get(device, 0) + (max(0, whole - done) if at_home else whole)
+    for place in storage.places:
+        check_space(place.root, needs[place.root.stat().st_dev], "the prepared dataset", len(plans) + 2)
+
+
+def _manifest(variant: _Variant, built: "list[BuiltShard]") -> Manifest:
+    config, recordings = variant.config, variant.source.recordings
+    facts = config.facts
+    crcs, splits, kept = [0] * len(recordings), [""] * len(recordings), set()
+    for each in built:
+        for row, crc in zip(each.index.assigned.tolist(), each.index.assigned_crc32.tolist(), strict=True):
+            crcs[row], splits[row] = crc, each.plan.split
+        kept.update(each.index.source.tolist())
+    return Manifest(
+        dataset=facts.name,
+        fingerprint=variant.fingerprint,
+        parameters=variant.parameters,
+        parameters_hash=parameters_hash(variant.parameters),
+        classes=facts.classes,
+        sensor=facts.sensor,
+        storage=config.data.frames,
+        splits={name: _split_facts(built, name, len(facts.classes)) for name in SPLITS},
+        recordings=Recordings(
+            tuple(recording.path for recording in recordings),
+            tuple(recording.size for recording in recordings),
+            tuple(crcs),
+            tuple(recording.label for recording in recordings),
+            tuple(splits),
+        ),
+        skipped=tuple(row for row in range(len(recordings)) if row not in kept),
+        subset=variant.source.subset,
+        n_saturated=sum(each.index.n_saturated for each in built),
+        versions=_versions(),
+    )
+
+
+def _split_facts(built: "list[BuiltShard]", name: str, classes: int) -> Any:
+    parts = [each for each in built if each.plan.split == name]
+    labels = [label for each in parts for label in each.index.labels.tolist()]
+    return split_facts([each.shard for each in parts], labels, classes)
+
+
+def _versions() -> dict[str, str]:
+    import h5py
+    import numpy
+
+    return {
+        "difflogic_tonic": __version__,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "numpy": numpy.__version__,
+        "h5py": h5py.__version__,
+        "hdf5": h5py.version.hdf5_version,
+    }

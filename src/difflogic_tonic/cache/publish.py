@@ -1,0 +1,125 @@
+"""Variants appear in a storage place whole or not at all, and are only replaced by whole ones.
+
+Nothing here is correct because of a lock: a variant is made under a name of its own, verified, and renamed.
+"""
+
+import logging
+import shutil
+from pathlib import Path
+
+from difflogic_tonic.cache.manifest import MANIFEST, Manifest, again, load_manifest, manifest_text
+from difflogic_tonic.errors import CacheCorrupt, CacheError
+from difflogic_tonic.storage import (
+    ChecksumMismatch,
+    check_space,
+    copy_files,
+    file_lock,
+    fsync_dir,
+    partial_path,
+    publish_folder,
+    reap_leftovers,
+    storage_errors,
+    swap_folders,
+    write_text,
+)
+
+log = logging.getLogger(__name__)
+
+
+def complete_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a variant of which every shard is there with its size; None if the folder is no such thing.
+
+    Checksums are not read. A folder that has a manifest but lost or shortened a shard is reported in the log: scratch
+    storage is cleaned file by file in some places.
+    """
+    try:
+        manifest = load_manifest(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except CacheCorrupt as error:
+        log.warning("%s", error)
+        return None
+    if manifest.fingerprint != folder.name.split(".")[0]:
+        log.warning("%s holds the manifest of %s and is not used", folder, manifest.fingerprint)
+        return None
+    for shard in manifest.shards:
+        path = folder / shard.name
+        size = path.stat().st_size if path.is_file() else None
+        if size != shard.size:
+            log.warning("%s: %s bytes, expected %s; this copy is not used", path, size or "no file, no", shard.size)
+            return None
+    return manifest
+
+
+def lock_path(folder: Path) -> Path:
+    """The lock of everybody who wants to make `folder`."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def publish(partial: Path, final: Path, manifest: Manifest, replace: bool) -> None:
+    """Complete a folder of verified shards with its manifest and give it its final name.
+
+    Somebody else's complete `final` is kept unless `replace`; a damaged one is always replaced.
+    """
+    write_text(partial / MANIFEST, manifest_text(manifest))
+    fsync_dir(partial)
+    install(partial, final, replace)
+
+
+def install(made: Path, final: Path, replace: bool) -> None:
+    """Give the complete folder `made` the name `final`; the old one, if any, is there until that moment."""
+    if publish_folder(made, final):
+        return
+    if not replace and complete_manifest(final) is not None:
+        if made.exists():
+            _discard(made)  # another process published the same bytes first
+        return
+    swap_folders(made, final)
+    _discard(made)
+
+
+def copy_variant(source: Path, final: Path, replace: bool = False) -> bool:
+    """Copy a complete variant into another place, sequentially and verified, manifest last. Ten at once copy it once.
+
+    Returns whether this call copied. CacheCorrupt if a file of the source does not have its checksum; StorageError or
+    StorageFull if the target cannot take it, which then is as it was before.
+    """
+    with storage_errors(final.parent, "making a folder"):
+        final.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(lock_path(final)):
+        if not replace and complete_manifest(final) is not None:
+            return False
+        reap_leftovers(final.parent)
+        _copy(source, final, replace)
+    return True
+
+
+def _copy(source: Path, final: Path, replace: bool) -> None:
+    manifest = load_manifest(source)
+    check_space(final.parent, manifest.n_bytes, f"a copy of {manifest.dataset} {final.name[:12]}", len(manifest.shards))
+    made = partial_path(final)
+    try:
+        with storage_errors(made, "making a folder"):
+            made.mkdir()
+        copy_files(source, made, {shard.name: shard.crc32 for shard in manifest.shards})
+        publish(made, final, manifest, replace)
+    except ChecksumMismatch as error:
+        if error.path.parent != source:
+            raise
+        raise CacheCorrupt(f"{error.path} is damaged: its checksum is wrong; {again(source)}") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder with our manifest; one without is moved aside, for it may be somebody's."""
+    try:
+        load_manifest(folder)
+    except (CacheError, FileNotFoundError):
+        aside = folder.with_name(f"{folder.name.split('.')[0]}.damaged-{partial_path(folder).name.split('-', 1)[1]}")
+        folder.rename(aside)
+        log.warning("%s has no manifest of ours: kept as %s, remove it when you have looked", folder.name, aside)
+        return
+    doomed = partial_path(folder)  # under such a name a removal that is interrupted is finished by the next run
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)

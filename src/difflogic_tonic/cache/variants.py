@@ -1,0 +1,113 @@
+"""How training finds its variant, and brings it to fast storage."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from difflogic_tonic.cache.manifest import Manifest
+from difflogic_tonic.cache.publish import complete_manifest, copy_variant
+from difflogic_tonic.errors import CacheMissing, StorageError
+from difflogic_tonic.storage import Place, Storage
+
+log = logging.getLogger(__name__)
+
+FINGERPRINT_DIGITS = 64
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A complete prepared dataset. `place_name` says where it is read from."""
+
+    path: Path
+    place_name: Literal["scratch", "project"]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    place: Place
+    path: Path
+    manifest: Manifest
+
+
+def find_variant(
+    storage: Storage, dataset: str, *, parameters_hash: str | None, prefix: str | None, prepare_command: str
+) -> Variant:
+    """The variant with these parameters or this fingerprint prefix, or the only one there is; in scratch if possible.
+
+    Scratch is read; if it has none, the copy in project storage is staged to scratch, verified; if that cannot be done
+    it is read where it is, with a warning. CacheMissing names the places and `prepare_command`, or the candidates.
+    """
+    candidates = list(_candidates(storage, dataset))
+    chosen = [
+        candidate
+        for candidate in candidates
+        if parameters_hash in {None, candidate.manifest.parameters_hash}
+        and candidate.manifest.fingerprint.startswith(prefix or "")
+    ]
+    fingerprints = {candidate.manifest.fingerprint for candidate in chosen}
+    if not fingerprints:
+        raise CacheMissing(_missing(storage, dataset, prefix, candidates, prepare_command))
+    if len(fingerprints) > 1:
+        raise CacheMissing(
+            f"{len(fingerprints)} prepared variants of {dataset} fit; choose one with data.variant=PREFIX: "
+            f"{_listed(chosen)}"
+        )
+    return _resolve(storage, {candidate.place.name: candidate for candidate in chosen})
+
+
+def _resolve(storage: Storage, copies: dict[str, _Candidate]) -> Variant:
+    """Scratch, else staged, else project. At least one copy is complete."""
+    if scratch := copies.get("scratch"):
+        log.info("reading %s", scratch.path)
+        return Variant(scratch.path, "scratch", scratch.manifest.fingerprint)
+    project = copies["project"]
+    fingerprint = project.manifest.fingerprint
+    target = storage.scratch.data_dir(project.manifest.dataset) / fingerprint
+    try:
+        copied = copy_variant(project.path, target)
+    except StorageError as error:
+        log.warning("reading %s from project storage, which is slower: %s", project.path, error)
+        return Variant(project.path, "project", fingerprint)
+    size = f"{project.manifest.n_bytes / 1e6:,.0f} MB"
+    log.info("%s %s from %s; reading %s", "staged" if copied else "another job staged", size, project.path, target)
+    return Variant(target, "scratch", fingerprint)
+
+
+def _candidates(storage: Storage, dataset: str) -> Iterable[_Candidate]:
+    for place in storage.places:
+        folder = place.data_dir(dataset)
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if len(path.name) == FINGERPRINT_DIGITS and (manifest := complete_manifest(path)):
+                yield _Candidate(place, path, manifest)
+
+
+def _missing(
+    storage: Storage, dataset: str, prefix: str | None, candidates: list[_Candidate], prepare_command: str
+) -> str:
+    wanted = f" whose fingerprint starts with {prefix}" if prefix else " with these parameters" if candidates else ""
+    looked = " and ".join(f"{place.data_dir(dataset)} ({place.name})" for place in storage.places)
+    others = f"; there are others: {_listed(candidates)}" if candidates else ""
+    return f"no prepared {dataset}{wanted} in {looked}; make it: {prepare_command}{others}"
+
+
+def _listed(candidates: Iterable[_Candidate]) -> str:
+    """One entry for each variant: enough of its fingerprint to choose it, and its parameters."""
+    manifests = {candidate.manifest.fingerprint: candidate.manifest for candidate in candidates}
+    return "; ".join(f"{fingerprint[:12]} ({describe(manifest)})" for fingerprint, manifest in manifests.items())
+
+
+def describe(manifest: Manifest) -> str:
+    """The parameters by which variants differ, and the subset, in a few words."""
+    parameters = manifest.parameters
+    words = [
+        f"{parameters['events_per_frame']} events a frame",
+        f"overlap {parameters['overlap']}",
+        f"denoise {parameters['denoise_us']} µs",
+        manifest.storage,
+        f"val {parameters['val_fraction']:g}",
+        f"seed {parameters['seed']}",
+    ]
+    return ", ".join(words + ([f"subset: {manifest.subset}"] if manifest.subset else []))

@@ -1,0 +1,61 @@
+"""Reading everything again: is each byte what the manifest says?"""
+
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from difflogic_tonic.cache.manifest import MANIFEST, Manifest, Shard, load_manifest
+from difflogic_tonic.cache.shard import open_shard, payload_crc32
+from difflogic_tonic.errors import CacheCorrupt, DataError
+from difflogic_tonic.storage import file_crc32
+
+if TYPE_CHECKING:
+    from difflogic_tonic.cache.sources import Source
+
+
+def verify(path: Path, source: "Source | None" = None) -> list[str]:
+    """What is wrong with a variant, one line a defect, naming the file; empty if every checksum holds.
+
+    With `source`, the raw recordings are read and compared with the digests in the manifest, too.
+    """
+    try:
+        manifest = load_manifest(path)
+    except FileNotFoundError:
+        return [f"{path / MANIFEST} is missing"]
+    except CacheCorrupt as error:
+        return [str(error)]
+    problems = [problem for shard in manifest.shards for problem in _verify_shard(path, manifest, shard)]
+    known = {MANIFEST, *(shard.name for shard in manifest.shards)}
+    problems += [f"{entry} does not belong here" for entry in sorted(path.iterdir()) if entry.name not in known]
+    return problems + (_verify_source(manifest, source) if source else [])
+
+
+def _verify_shard(path: Path, manifest: Manifest, shard: Shard) -> list[str]:
+    file = path / shard.name
+    try:
+        index = open_shard(file, manifest.fingerprint, shard.size)
+        if payload_crc32(file, index) != index.payload_crc32:
+            return [f"{file} is damaged: its frames do not have their checksum"]
+        if file_crc32(file) != shard.crc32:
+            return [f"{file} is damaged: it does not have the checksum in {MANIFEST}"]
+    except CacheCorrupt as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"{file} cannot be read: {error.strerror}"]
+    return []
+
+
+def _verify_source(manifest: Manifest, source: "Source") -> list[str]:
+    found = {recording.path: recording for recording in source.recordings}
+    problems = []
+    columns = zip(manifest.recordings.paths, manifest.recordings.crc32s, strict=True)
+    for path, crc in columns:
+        try:
+            data = source.read(found[path])
+        except (KeyError, OSError, DataError) as error:
+            problems.append(f"source {path} cannot be read: {error}")
+            continue
+        if zlib.crc32(data) != crc:
+            problems.append(f"source {path} changed: its content is not what was prepared")
+    extra = found.keys() - set(manifest.recordings.paths)
+    return problems + [f"source {path} was not there when this was prepared" for path in sorted(extra)]
