@@ -67,6 +67,11 @@ class LogicLayer(nn.Module):
             return soft_coefficients(rules, self.weight, self.temperature)
         return straight_through_coefficients(rules, self.weight, self.temperature, noisy=self.estimator == "gumbel")
 
+    @property
+    def mixes_logits(self) -> bool:
+        """Whether `coefficients` is now the softmax of sixteen logits, which a kernel may compute by itself."""
+        return self.parametrization == "raw" and not self.hard and (self.estimator == "soft" or not self.training)
+
     def gates(self) -> Tensor:
         """int64[n]: the gate of each neuron after discretisation."""
         rules = PARAMETRIZATIONS[self.parametrization]

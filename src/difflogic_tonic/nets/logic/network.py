@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.nets.logic import cpu
 from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
-from difflogic_tonic.nets.logic.wiring import WIRINGS, check_connected
+from difflogic_tonic.nets.logic.wiring import WIRINGS, check_connected, check_wiring
 
 RESIDUAL_ABOVE_LAYERS = 6
 """Deeper stacks start as pass-through: gradients of a random start vanish (arXiv 2411.04732)."""
@@ -47,6 +48,12 @@ def check_sizes(in_features: int, widths: Sequence[int], classes: int) -> None:
         down = widths[-1] // classes * classes
         works = f"{down} or {down + classes}" if down else f"{classes}"
         raise ConfigError(f"num_neurons {widths[-1]} does not split into {classes} classes of equal size; {works} does")
+
+
+def unpack_bits(x: Tensor, features: int) -> Tensor:
+    """uint8[batch, ceil(features / 8)], first feature in the lowest bit, to uint8[batch, features] of 0 and 1."""
+    bits = x.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8, device=x.device) & 1
+    return bits.flatten(1)[:, :features]
 
 
 class LogicNetwork(nn.Module):
@@ -95,19 +102,70 @@ class LogicNetwork(nn.Module):
             )
             for before, after in pairwise((in_features, *widths))
         )
+        self._checked_wirings: tuple[tuple[int, int], ...] = ()
         self.head = GroupSum(classes, default_tau(widths[-1], classes) if tau is None else tau)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """x [batch, in_features], floating (taken as it is) or integer/bool (above zero is 1). `lengths` is unused."""
+    def forward(self, x: Tensor, lengths: Tensor | None = None, *, packed: bool = False) -> Tensor:
+        """x [batch, in_features], floating (taken as it is) or integer/bool (above zero is 1); `lengths` is unused.
+
+        `packed`: x is uint8[batch, ceil(in_features / 8)], eight features to a byte, the first in the lowest bit.
+        """
         x = x.flatten(1)
-        assert x.shape[1] == self.in_features, (x.shape, self.in_features)
+        columns = (self.in_features + 7) // 8 if packed else self.in_features
+        assert x.shape[1] == columns, (x.shape, columns)
         # sums over thousands of gates and their gradients need more digits than autocast would leave them
         with torch.autocast(x.device.type, enabled=False):
-            return self._eager(x)
+            kernel = self._kernel(x)
+            if kernel is None:
+                return self._eager(unpack_bits(x, self.in_features) if packed else x)
+            return self._on_kernel(kernel, x, packed)
+
+    def _kernel(self, x: Tensor) -> cpu.Kernel | None:
+        """The C kernel where it can take x, None where plain torch has to."""
+        if self.backend == "eager":
+            return None
+        fits = x.device.type == "cpu" and next(self.parameters()).dtype == torch.float32 and x.shape[0] > 0
+        if self.backend == "auto" and not fits:
+            return None
+        if not fits:
+            raise ConfigError(f"backend cpu needs float32 on the CPU, not {x.dtype} on {x.device}; auto takes any")
+        found = cpu.find_kernel()
+        if isinstance(found, str):
+            if self.backend == "cpu":
+                raise ConfigError(f"backend cpu: {found}; backend auto falls back to plain torch")
+            return None
+        return found
+
+    def _on_kernel(self, kernel: cpu.Kernel, x: Tensor, packed: bool) -> Tensor:
+        if x.is_floating_point():
+            x = x.to(torch.float32)
+        elif x.dtype not in (torch.uint8, torch.bool):
+            x = x > 0
+        stack = self._stack(packed)
+        layers = self._layers()
+        temperatures = {layer.temperature for layer in layers}
+        if len(temperatures) == 1 and all(layer.mixes_logits for layer in layers):
+            return cpu.run_with_logits(kernel, stack, x, [layer.weight for layer in layers], temperatures.pop())
+        return cpu.run_with_coefficients(kernel, stack, x, torch.cat([layer.coefficients() for layer in layers]))
+
+    def _stack(self, packed: bool) -> cpu.Stack:
+        wirings = tuple(layer.wiring.contiguous() for layer in self._layers())
+        # a loaded state may hold anything, and C does not look: checked again whenever a buffer was written to
+        stamp = tuple((wiring.data_ptr(), wiring._version) for wiring in wirings)
+        if stamp != self._checked_wirings:
+            for layer in self._layers():
+                check_wiring(layer.wiring, layer.in_features)
+            self._checked_wirings = stamp
+        widths = tuple(layer.out_features for layer in self._layers())
+        return cpu.Stack(self.in_features, widths, wirings, self.head.classes, self.head.tau, packed)
+
+    def _layers(self) -> list[LogicLayer]:
+        return [layer for layer in self.layers if isinstance(layer, LogicLayer)]
 
     def _eager(self, x: Tensor) -> Tensor:
         dtype = next(self.parameters()).dtype
         h = (x if x.is_floating_point() else x > 0).to(dtype).t()
         for layer in self.layers:
             h = layer(h)
-        return self.head(h)
+        logits: Tensor = self.head(h)
+        return logits

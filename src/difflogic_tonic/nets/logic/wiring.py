@@ -20,6 +20,13 @@ def check_connected(in_features: int, neurons: int) -> None:
         )
 
 
+def check_wiring(wiring: Tensor, in_features: int) -> None:
+    """ConfigError where an index is outside of 0 to in_features - 1: the state of another network was loaded."""
+    low, high = (int(bound) for bound in wiring.aminmax())
+    if low < 0 or high >= in_features:
+        raise ConfigError(f"wiring reads features {low} to {high} where there are 0 to {in_features - 1}")
+
+
 def random_wiring(in_features: int, neurons: int, generator: torch.Generator) -> Tensor:
     """Every input used floor(2n / in) or one more times, in random pairs; a neuron may read one input twice."""
     uses = torch.randperm(2 * neurons, generator=generator) % in_features

@@ -1,0 +1,393 @@
+/* Training of a logic network on a CPU: the whole network per tile of samples, so that activations stay in the cache.
+ *
+ * Backward computes the tile's activations again instead of keeping those of the batch. Tiles belong to groups whose
+ * number depends on the batch only; each group adds up its own gradients in tile order, and the groups are added in
+ * order. So the result is the same to the bit for any number of threads.
+ */
+
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#ifndef TILE
+#define TILE 16
+#endif
+#define MAX_GROUPS 16
+#define MAX_THREADS 256
+#define CHUNK 512 /* neurons per piece of work outside of the tiles */
+
+typedef float four __attribute__((vector_size(16)));
+typedef float loose_four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Coefficients of the sixteen gates, one row per coefficient. */
+static const float GATES[4][16] __attribute__((aligned(64))) = {
+    {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1},
+    {0, 0, 1, 1, 0, 0, 1, 1, -1, -1, 0, 0, -1, -1, 0, 0},
+    {0, 0, 0, 0, 1, 1, 1, 1, -1, -1, -1, -1, 0, 0, 0, 0},
+    {0, 1, -1, 0, -1, 0, -2, -1, 1, 2, 0, 1, 0, 1, -1, 0},
+};
+
+struct variant {
+    void (*layer_forward)(const float *, float *, int64_t, const int32_t *, const int32_t *, const float *);
+    void (*group_sums)(const float *, float *, int64_t, const int32_t *, const int32_t *, const float *, int64_t);
+    void (*backward_rows)(const float *, const float *, float *, int64_t, const int32_t *, const int32_t *,
+                          const float *, float *, int);
+    void (*backward_groups)(const float *, const float *, float *, int64_t, const int32_t *, const int32_t *,
+                            const float *, float *, int, int64_t);
+    void (*mix)(const float *, float, int64_t, float *, float *);
+    void (*mix_backward)(const float *, float, int64_t, const float *, const float *, const float *, float *);
+};
+
+#define LANES 4
+#define NAME(x) x##_base
+#include "tile.h"
+#undef LANES
+#undef NAME
+
+#if defined(__x86_64__)
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#define LANES 8
+#define NAME(x) x##_avx2
+#include "tile.h"
+#undef LANES
+#undef NAME
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
+#define LANES 16
+#define NAME(x) x##_avx512
+#include "tile.h"
+#undef LANES
+#undef NAME
+#pragma GCC pop_options
+#endif
+
+/* The fastest set of instructions that this processor has: 0 baseline, 1 AVX2 with FMA, 2 AVX-512. */
+int logic_best_variant(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        return 2;
+    return avx2 ? 1 : 0;
+#else
+    return 0;
+#endif
+}
+
+static const struct variant *variant_of(int64_t number)
+{
+#if defined(__x86_64__)
+    if (number == 2)
+        return &variant_avx512;
+    if (number == 1)
+        return &variant_avx2;
+#endif
+    return &variant_base;
+}
+
+enum { INPUT_FLOAT, INPUT_BYTES, INPUT_BITS };
+
+/* Mirrored field by field in cpu.py; every pointer is to contiguous memory that outlives the call. */
+struct plan {
+    int64_t variant, threads, batch, in_features, layers, classes, input_kind;
+    float tau, inverse_temperature;
+    const int64_t *widths;        /* [layers] */
+    const int32_t *const *wiring; /* [layers] -> [2, width] */
+    const float *const *logits;   /* [layers] -> [width, 16], or 0 where coefficients are given */
+    float *coefficients;          /* [all neurons, 4]: computed by forward from logits, else given */
+    float *norms;                 /* [all neurons, 2], with logits only */
+    const void *input;            /* [batch, in_features]: float, bytes or bits (little order, rows of whole bytes) */
+    float *output;                /* forward: [batch, classes] */
+    const float *grad_output;     /* backward: [batch, classes] */
+    float *const *grad_logits;    /* backward: [layers] -> [width, 16], with logits */
+    float *grad_coefficients;     /* backward: [all neurons, 4], without */
+    float *grad_input;            /* backward: float [batch, in_features] or 0 */
+};
+
+/* For the caller to compare with its own idea of the structure. */
+int logic_plan_size(void)
+{
+    return sizeof(struct plan);
+}
+
+struct job {
+    const struct plan *plan;
+    const struct variant *run;
+    int64_t neurons, inner, widest, tiles, groups, tiles_per_group, scratch_floats;
+    float *scratch, *partial;
+    int phases;
+    int64_t items[2];
+    void (*phase[2])(struct job *, float *scratch, int64_t item);
+    atomic_llong next[2], finished[2];
+    atomic_int workers;
+};
+
+static void load_floats(const float *x, int64_t features, int samples, float *rows)
+{
+    for (int64_t d = 0; d < features; d++, rows += TILE)
+        for (int j = 0; j < samples; j++)
+            rows[j] = x[j * features + d];
+}
+
+static void load_bytes(const uint8_t *x, int64_t features, int samples, float *rows)
+{
+    for (int64_t d = 0; d < features; d++, rows += TILE)
+        for (int j = 0; j < samples; j++)
+            rows[j] = x[j * features + d] != 0;
+}
+
+static void load_bits(const uint8_t *x, int64_t features, int samples, float *rows)
+{
+    int64_t stride = (features + 7) / 8;
+    for (int64_t d = 0; d < features; d++, rows += TILE)
+        for (int j = 0; j < samples; j++)
+            rows[j] = x[j * stride + d / 8] >> (d & 7) & 1;
+}
+
+static int tile_samples(const struct plan *p, int64_t tile)
+{
+    int64_t left = p->batch - tile * TILE;
+    return left < TILE ? (int)left : TILE;
+}
+
+static void load_tile(const struct plan *p, int64_t tile, float *rows)
+{
+    int samples = tile_samples(p, tile);
+    int64_t first = tile * TILE, d = p->in_features;
+    if (samples < TILE) /* the samples that are not there */
+        memset(rows, 0, (size_t)d * TILE * sizeof(float));
+    if (p->input_kind == INPUT_FLOAT)
+        load_floats((const float *)p->input + first * d, d, samples, rows);
+    else if (p->input_kind == INPUT_BYTES)
+        load_bytes((const uint8_t *)p->input + first * d, d, samples, rows);
+    else
+        load_bits((const uint8_t *)p->input + first * ((d + 7) / 8), d, samples, rows);
+}
+
+/* All rows of the tile but those of the last layer; returns where the rows of the layer before the last start. */
+static const float *inner_forward(const struct job *job, float *rows)
+{
+    const struct plan *p = job->plan;
+    const float *c = p->coefficients;
+    float *in = rows, *out = rows + p->in_features * TILE;
+    for (int64_t l = 0; l + 1 < p->layers; l++) {
+        int64_t n = p->widths[l];
+        job->run->layer_forward(in, out, n, p->wiring[l], p->wiring[l] + n, c);
+        in = out;
+        out += n * TILE;
+        c += 4 * n;
+    }
+    return in;
+}
+
+static void forward_tile(struct job *job, float *scratch, int64_t tile)
+{
+    const struct plan *p = job->plan;
+    float *rows = scratch, *sums = scratch + job->inner * TILE;
+    int64_t last = p->layers - 1, n = p->widths[last];
+    load_tile(p, tile, rows);
+    const float *in = inner_forward(job, rows);
+    job->run->group_sums(in, sums, n, p->wiring[last], p->wiring[last] + n, p->coefficients + 4 * (job->neurons - n),
+                         p->classes);
+    int samples = tile_samples(p, tile);
+    float *out = p->output + tile * TILE * p->classes;
+    for (int j = 0; j < samples; j++)
+        for (int64_t k = 0; k < p->classes; k++)
+            out[j * p->classes + k] = sums[k * TILE + j] / p->tau;
+}
+
+static void backward_tile(struct job *job, float *scratch, int64_t tile, float *gc, int fresh)
+{
+    const struct plan *p = job->plan;
+    float *rows = scratch, *z = scratch + job->inner * TILE;
+    float *gin = z + p->classes * TILE, *gout = gin + job->widest * TILE;
+    int samples = tile_samples(p, tile);
+    load_tile(p, tile, rows);
+    const float *in = inner_forward(job, rows);
+    const float *g = p->grad_output + tile * TILE * p->classes;
+    for (int64_t k = 0; k < p->classes; k++)
+        for (int j = 0; j < TILE; j++)
+            z[k * TILE + j] = j < samples ? g[j * p->classes + k] / p->tau : 0;
+    int64_t done = job->neurons;
+    for (int64_t l = p->layers - 1; l >= 0; l--) {
+        int64_t n = p->widths[l], before = l ? p->widths[l - 1] : p->in_features;
+        const int32_t *a = p->wiring[l], *b = a + n;
+        done -= n;
+        float *down = l || p->grad_input ? gin : 0;
+        if (down)
+            memset(down, 0, (size_t)before * TILE * sizeof(float));
+        if (l == p->layers - 1)
+            job->run->backward_groups(in, z, down, n, a, b, p->coefficients + 4 * done, gc + 4 * done, fresh, p->classes);
+        else
+            job->run->backward_rows(in, gout, down, n, a, b, p->coefficients + 4 * done, gc + 4 * done, fresh);
+        gin = gout;
+        gout = down;
+        if (l)
+            in -= (l > 1 ? p->widths[l - 2] : p->in_features) * TILE;
+    }
+    if (p->grad_input) {
+        float *gx = p->grad_input + tile * TILE * p->in_features;
+        for (int j = 0; j < samples; j++)
+            for (int64_t d = 0; d < p->in_features; d++)
+                gx[j * p->in_features + d] = gout[d * TILE + j];
+    }
+}
+
+static void backward_group(struct job *job, float *scratch, int64_t group)
+{
+    int64_t first = group * job->tiles_per_group, end = first + job->tiles_per_group;
+    float *gc = job->partial + group * job->neurons * 4;
+    for (int64_t tile = first; tile < end && tile < job->tiles; tile++)
+        backward_tile(job, scratch, tile, gc, tile == first);
+}
+
+/* Which neurons piece `item` is: layer, first neuron in it and in the whole network, how many. */
+static void locate(const struct plan *p, int64_t item, int64_t *layer, int64_t *start, int64_t *global, int64_t *count)
+{
+    int64_t l = 0, before = 0;
+    for (; item >= (p->widths[l] + CHUNK - 1) / CHUNK; l++) {
+        item -= (p->widths[l] + CHUNK - 1) / CHUNK;
+        before += p->widths[l];
+    }
+    *layer = l;
+    *start = item * CHUNK;
+    *global = before + *start;
+    *count = p->widths[l] - *start < CHUNK ? p->widths[l] - *start : CHUNK;
+}
+
+static void mix_chunk(struct job *job, float *scratch, int64_t item)
+{
+    const struct plan *p = job->plan;
+    int64_t layer, start, global, count;
+    (void)scratch;
+    locate(p, item, &layer, &start, &global, &count);
+    job->run->mix(p->logits[layer] + start * 16, p->inverse_temperature, count, p->coefficients + global * 4,
+                  p->norms + global * 2);
+}
+
+static void sum_chunk(struct job *job, float *scratch, int64_t item)
+{
+    const struct plan *p = job->plan;
+    int64_t layer, start, global, count;
+    (void)scratch;
+    locate(p, item, &layer, &start, &global, &count);
+    float *total = p->logits ? job->partial + global * 4 : p->grad_coefficients + global * 4;
+    if (!p->logits)
+        memcpy(total, job->partial + global * 4, (size_t)count * 4 * sizeof(float));
+    for (int64_t group = 1; group < job->groups; group++) {
+        const float *one = job->partial + (group * job->neurons + global) * 4;
+        for (int64_t i = 0; i < count * 4; i++)
+            total[i] += one[i];
+    }
+    if (p->logits)
+        job->run->mix_backward(p->logits[layer] + start * 16, p->inverse_temperature, count,
+                               p->coefficients + global * 4, p->norms + global * 2, total,
+                               p->grad_logits[layer] + start * 16);
+}
+
+static void *work(void *argument)
+{
+    struct job *job = argument;
+    float *scratch = job->scratch + atomic_fetch_add(&job->workers, 1) * job->scratch_floats;
+    for (int phase = 0; phase < job->phases; phase++) {
+        long long item;
+        while ((item = atomic_fetch_add(&job->next[phase], 1)) < job->items[phase]) {
+            job->phase[phase](job, scratch, item);
+            atomic_fetch_add(&job->finished[phase], 1);
+        }
+        if (phase + 1 == job->phases)
+            break; /* the caller joins */
+        for (int spins = 0; atomic_load(&job->finished[phase]) < job->items[phase]; spins++)
+            if (spins > 200)
+                sched_yield();
+    }
+    return 0;
+}
+
+static int run_job(struct job *job, int64_t partial_floats)
+{
+    int64_t most = job->items[0];
+    for (int phase = 0; phase < job->phases; phase++)
+        most = job->items[phase] > most ? job->items[phase] : most;
+    int64_t threads = job->plan->threads < most ? job->plan->threads : most;
+    threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
+    job->scratch_floats = (job->scratch_floats + 15) / 16 * 16;
+    partial_floats = (partial_floats + 15) / 16 * 16;
+    job->partial = aligned_alloc(64, (size_t)(partial_floats + threads * job->scratch_floats) * sizeof(float));
+    if (!job->partial)
+        return -1;
+    job->scratch = job->partial + partial_floats;
+    pthread_t started[MAX_THREADS];
+    int64_t count = 0;
+    /* a thread that cannot be started is not missed: the others take its work */
+    while (count < threads - 1 && pthread_create(&started[count], 0, work, job) == 0)
+        count++;
+    work(job);
+    while (count > 0)
+        pthread_join(started[--count], 0);
+    free(job->partial);
+    return 0;
+}
+
+static struct job new_job(const struct plan *p)
+{
+    struct job job = {.plan = p, .run = variant_of(p->variant), .inner = p->in_features, .widest = p->in_features};
+    for (int64_t l = 0; l < p->layers; l++) {
+        job.neurons += p->widths[l];
+        if (l + 1 < p->layers) {
+            job.inner += p->widths[l];
+            job.widest = p->widths[l] > job.widest ? p->widths[l] : job.widest;
+        }
+    }
+    job.tiles = (p->batch + TILE - 1) / TILE;
+    job.tiles_per_group = (job.tiles + MAX_GROUPS - 1) / MAX_GROUPS;
+    job.groups = job.tiles ? (job.tiles + job.tiles_per_group - 1) / job.tiles_per_group : 0;
+    return job;
+}
+
+static int64_t chunks(const struct plan *p)
+{
+    int64_t count = 0;
+    for (int64_t l = 0; l < p->layers; l++)
+        count += (p->widths[l] + CHUNK - 1) / CHUNK;
+    return count;
+}
+
+/* Logits of the batch. 0, or -1 where there is no memory. */
+int logic_forward(const struct plan *p)
+{
+    struct job job = new_job(p);
+    job.scratch_floats = (job.inner + p->classes) * TILE;
+    if (p->logits) {
+        job.phase[job.phases] = mix_chunk;
+        job.items[job.phases++] = chunks(p);
+    }
+    job.phase[job.phases] = forward_tile;
+    job.items[job.phases++] = job.tiles;
+    return run_job(&job, 0);
+}
+
+/* Gradients of a batch of at least one sample; `coefficients` and `norms` are those of the forward call. */
+int logic_backward(const struct plan *p)
+{
+    struct job job = new_job(p);
+    job.scratch_floats = (job.inner + p->classes + 2 * job.widest) * TILE;
+    job.phase[0] = backward_group;
+    job.items[0] = job.groups;
+    job.phase[1] = sum_chunk;
+    job.items[1] = chunks(p);
+    job.phases = 2;
+    return run_job(&job, job.groups * job.neurons * 4);
+}

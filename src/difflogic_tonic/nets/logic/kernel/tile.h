@@ -1,0 +1,208 @@
+/* One tile of TILE samples through a whole logic network, forward and backward, for one width of vector.
+ *
+ * Included once per instruction set, with LANES (floats per vector) and NAME(x) defined. Rows are TILE floats, one per
+ * sample, and aligned to 64 bytes; a neuron reads two rows of the layer before:
+ *
+ *     y = (c0 + c1 a) + b (c2 + c3 a)
+ */
+
+#define FV NAME(floats)
+#define IV NAME(ints)
+#define BYTES (LANES * 4)
+typedef float FV __attribute__((vector_size(BYTES), may_alias));
+typedef int32_t IV __attribute__((vector_size(BYTES), may_alias));
+typedef float NAME(loose) __attribute__((vector_size(BYTES), aligned(4), may_alias));
+#define LOAD(p) (*(const FV *)(p))
+#define STORE(p, v) (*(FV *)(p) = (v))
+#define LOAD_LOOSE(p) (*(const NAME(loose) *)(p))
+#define STORE_LOOSE(p, v) (*(NAME(loose) *)(p) = (v))
+#define INLINE static inline __attribute__((always_inline))
+
+#if LANES == 16
+#define UNPACK_LOW {0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29}
+#define UNPACK_HIGH {2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31}
+#define PAIRS_LOW {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29}
+#define PAIRS_HIGH {2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31}
+#elif LANES == 8
+#define UNPACK_LOW {0, 8, 1, 9, 4, 12, 5, 13}
+#define UNPACK_HIGH {2, 10, 3, 11, 6, 14, 7, 15}
+#define PAIRS_LOW {0, 1, 8, 9, 4, 5, 12, 13}
+#define PAIRS_HIGH {2, 3, 10, 11, 6, 7, 14, 15}
+#else
+#define UNPACK_LOW {0, 4, 1, 5}
+#define UNPACK_HIGH {2, 6, 3, 7}
+#define PAIRS_LOW {0, 1, 4, 5}
+#define PAIRS_HIGH {2, 3, 6, 7}
+#endif
+
+/* The sums over the lanes of four vectors, as one vector of four. */
+INLINE four NAME(sums)(FV s0, FV s1, FV s2, FV s3)
+{
+    const IV low = UNPACK_LOW, high = UNPACK_HIGH, first = PAIRS_LOW, second = PAIRS_HIGH;
+    FV t0 = __builtin_shuffle(s0, s1, low) + __builtin_shuffle(s0, s1, high);
+    FV t1 = __builtin_shuffle(s2, s3, low) + __builtin_shuffle(s2, s3, high);
+    FV t = __builtin_shuffle(t0, t1, first) + __builtin_shuffle(t0, t1, second);
+#if LANES == 16
+    __m512 w = (__m512)t;
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256(w), _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(w), 1)));
+    return (four)_mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+#elif LANES == 8
+    return (four)_mm_add_ps(_mm256_castps256_ps128((__m256)t), _mm256_extractf128_ps((__m256)t, 1));
+#else
+    return (four)t;
+#endif
+}
+
+static void NAME(layer_forward)(const float *in, float *out, int64_t n, const int32_t *a, const int32_t *b, const float *c)
+{
+    for (int64_t i = 0; i < n; i++, c += 4, out += TILE) {
+        const float *pa = in + (int64_t)a[i] * TILE, *pb = in + (int64_t)b[i] * TILE;
+        for (int r = 0; r < TILE; r += LANES) {
+            FV u = LOAD(pa + r), v = LOAD(pb + r);
+            STORE(out + r, (c[0] + c[1] * u) + v * (c[2] + c[3] * u));
+        }
+    }
+}
+
+/* The last layer is only ever summed, so its rows are never stored. */
+static void NAME(group_sums)(const float *in, float *sums, int64_t n, const int32_t *a, const int32_t *b, const float *c,
+                             int64_t classes)
+{
+    int64_t size = n / classes;
+    for (int64_t k = 0; k < classes; k++) {
+        FV total[TILE / LANES] = {{0}};
+        for (int64_t i = k * size; i < (k + 1) * size; i++, c += 4) {
+            const float *pa = in + (int64_t)a[i] * TILE, *pb = in + (int64_t)b[i] * TILE;
+            for (int r = 0; r < TILE / LANES; r++) {
+                FV u = LOAD(pa + r * LANES), v = LOAD(pb + r * LANES);
+                total[r] += (c[0] + c[1] * u) + v * (c[2] + c[3] * u);
+            }
+        }
+        for (int r = 0; r < TILE / LANES; r++)
+            STORE(sums + k * TILE + r * LANES, total[r]);
+    }
+}
+
+/* Gradients of n neurons. `g`: their gradient rows, `step` floats apart (0: one row for all). `gin`: rows to add the
+ * gradients of the inputs to, or 0. `gc`: gradients of the coefficients, added to unless `fresh`. */
+INLINE void NAME(layer_backward)(const float *in, const float *g, int64_t step, float *gin, int64_t n, const int32_t *a,
+                                 const int32_t *b, const float *c, float *gc, int fresh)
+{
+    for (int64_t i = 0; i < n; i++, c += 4, gc += 4, g += step) {
+        int64_t ra = (int64_t)a[i] * TILE, rb = (int64_t)b[i] * TILE;
+        FV s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+        for (int r = 0; r < TILE; r += LANES) {
+            FV u = LOAD(in + ra + r), v = LOAD(in + rb + r), w = LOAD(g + r), wu = w * u;
+            s0 += w;
+            s1 += wu;
+            s2 += w * v;
+            s3 += wu * v;
+            if (gin) {
+                /* one after the other: a and b may be the same row */
+                STORE(gin + ra + r, LOAD(gin + ra + r) + w * (c[1] + c[3] * v));
+                STORE(gin + rb + r, LOAD(gin + rb + r) + (w * c[2] + wu * c[3]));
+            }
+        }
+        four s = NAME(sums)(s0, s1, s2, s3);
+        if (!fresh)
+            s += *(loose_four *)gc;
+        *(loose_four *)gc = s;
+    }
+}
+
+static void NAME(backward_rows)(const float *in, const float *g, float *gin, int64_t n, const int32_t *a,
+                                const int32_t *b, const float *c, float *gc, int fresh)
+{
+    if (gin)
+        NAME(layer_backward)(in, g, TILE, gin, n, a, b, c, gc, fresh);
+    else
+        NAME(layer_backward)(in, g, TILE, 0, n, a, b, c, gc, fresh);
+}
+
+static void NAME(backward_groups)(const float *in, const float *z, float *gin, int64_t n, const int32_t *a,
+                                  const int32_t *b, const float *c, float *gc, int fresh, int64_t classes)
+{
+    int64_t size = n / classes;
+    for (int64_t k = 0; k < classes; k++, a += size, b += size, c += 4 * size, gc += 4 * size, z += TILE) {
+        if (gin)
+            NAME(layer_backward)(in, z, 0, gin, size, a, b, c, gc, fresh);
+        else
+            NAME(layer_backward)(in, z, 0, 0, size, a, b, c, gc, fresh);
+    }
+}
+
+/* e^x for x <= 0, relative error below 2e-7; NaN stays NaN. */
+INLINE FV NAME(exponential)(FV x)
+{
+    IV tiny = x < -87.0f;
+    x = (FV)((tiny & (IV)((FV){0} - 87.0f)) | (~tiny & (IV)x));
+    FV shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the rounded integer is in the low bits */
+    FV whole = shifted - 12582912.0f;
+    FV r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f; /* log 2 in two parts */
+    FV p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + (r + 1.0f);
+    return (FV)((IV)p + ((IV)shifted << 23));
+}
+
+/* 16 logits per neuron to 4 coefficients of the softmax-weighted gate; `norms`: largest logit, 1 / sum. */
+static void NAME(mix)(const float *logits, float inverse_temperature, int64_t n, float *c, float *norms)
+{
+    for (int64_t i = 0; i < n; i++, logits += 16, c += 4, norms += 2) {
+        float most = logits[0];
+        for (int k = 1; k < 16; k++)
+            most = logits[k] > most ? logits[k] : most;
+        FV s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s = {0};
+        for (int r = 0; r < 16; r += LANES) {
+            FV e = NAME(exponential)((LOAD_LOOSE(logits + r) - most) * inverse_temperature);
+            s += e;
+            s0 += e * LOAD(GATES[0] + r);
+            s1 += e * LOAD(GATES[1] + r);
+            s2 += e * LOAD(GATES[2] + r);
+            s3 += e * LOAD(GATES[3] + r);
+        }
+        four total = NAME(sums)(s, s, s, s);
+        *(loose_four *)c = NAME(sums)(s0, s1, s2, s3) / total;
+        norms[0] = most;
+        norms[1] = 1.0f / total[0];
+    }
+}
+
+/* d logits = p (M dc - c . dc) / T, with the p of `mix` computed again */
+static void NAME(mix_backward)(const float *logits, float inverse_temperature, int64_t n, const float *c,
+                               const float *norms, const float *gc, float *glogits)
+{
+    for (int64_t i = 0; i < n; i++, logits += 16, c += 4, norms += 2, gc += 4, glogits += 16) {
+        float mean = c[0] * gc[0] + c[1] * gc[1] + c[2] * gc[2] + c[3] * gc[3];
+        float scale = norms[1] * inverse_temperature;
+        for (int r = 0; r < 16; r += LANES) {
+            FV e = NAME(exponential)((LOAD_LOOSE(logits + r) - norms[0]) * inverse_temperature);
+            FV g = gc[0] * LOAD(GATES[0] + r) - mean;
+            g += gc[1] * LOAD(GATES[1] + r);
+            g += gc[2] * LOAD(GATES[2] + r);
+            g += gc[3] * LOAD(GATES[3] + r);
+            STORE_LOOSE(glogits + r, (e * scale) * g);
+        }
+    }
+}
+
+static const struct variant NAME(variant) = {
+    NAME(layer_forward), NAME(group_sums),   NAME(backward_rows), NAME(backward_groups),
+    NAME(mix),           NAME(mix_backward),
+};
+
+#undef FV
+#undef IV
+#undef BYTES
+#undef LOAD
+#undef STORE
+#undef LOAD_LOOSE
+#undef STORE_LOOSE
+#undef INLINE
+#undef UNPACK_LOW
+#undef UNPACK_HIGH
+#undef PAIRS_LOW
+#undef PAIRS_HIGH
