@@ -87,25 +87,37 @@ class Dataloader(Section):
 
 class Train(Section):
     epochs: Positive = 10
+    """Passes over the training samples."""
+
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 1e-2
+    """Step size of the optimizer at the start of the schedule."""
+
     device: str = "auto"
-    """`auto` takes the GPU if there is one."""
+    """`auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes the GPU if there is one."""
 
     checkpoint_interval_minutes: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     """Longest time that a killed run loses."""
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Rule that turns gradients into steps."""
+
     momentum: Fraction = 0.9
     """Momentum of `sgd`."""
 
     weight_decay: Annotated[float, Field(ge=0, le=1e3)] = 0.0
+    """Decay of the weights: decoupled in `adamw`, as an L2 term in the others."""
+
     schedule: Literal["none", "cosine", "step"] = "none"
     """Learning rate over the epochs: constant, half a cosine to zero, or times `step_gamma` at `step_epochs`."""
 
     step_epochs: tuple[Positive, ...] = Field(default=(), strict=False)
+    """Epochs after which `schedule: step` lowers the learning rate, e.g. [10, 15]."""
+
     step_gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Factor of `schedule: step`."""
+
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
-    """Largest norm of the gradient."""
+    """Largest norm of the gradient; a longer one is scaled down to it."""
 
     accumulate: Positive = 1
     """Batches whose gradients are summed into one step: less memory for the same effective batch."""
@@ -114,6 +126,8 @@ class Train(Section):
     """Mixed precision. `fp16` needs a GPU."""
 
     label_smoothing: Fraction = 0.0
+    """Part of the target that is spread over all classes."""
+
     early_stopping: Positive | None = None
     """Stop after so many epochs without a better validation accuracy."""
 
@@ -140,6 +154,8 @@ class DiffLogic(Section):
     """Neurons (two-input gates) in every layer."""
 
     num_layers: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Layers of neurons."""
+
     tau: Annotated[float, Field(gt=0)] | None = None
     """Temperature of the output: class scores are sums of outputs divided by tau. Default: √(outputs per class)."""
 
@@ -155,7 +171,10 @@ class DiffLogic(Section):
 
 class CNN(Section):
     hidden: Positive = 128
+    """Neurons of the dense layer behind the two convolutions."""
+
     dropout: Fraction = 0.0
+    """Part of that layer's outputs left out in a training step."""
 
 
 class MLP(Section):
@@ -163,6 +182,7 @@ class MLP(Section):
     """Neurons of each hidden layer."""
 
     dropout: Fraction = 0.0
+    """Part of every hidden layer's outputs left out in a training step."""
 
 
 class SNN(Section):
@@ -173,6 +193,8 @@ class SNN(Section):
     """Membrane time constant in frames; 1 keeps nothing from frame to frame."""
 
     threshold: Annotated[float, Field(gt=0)] = 1.0
+    """Membrane potential at which a neuron spikes."""
+
     surrogate: Literal["atan", "sigmoid", "fast_sigmoid", "triangle"] = "atan"
     """Stand-in for the derivative of a spike."""
 
@@ -183,13 +205,16 @@ class SNN(Section):
     """Leave the reset out of the gradient."""
 
     readout: Literal["membrane", "rate"] = "membrane"
-    """Class scores: mean input current of the last layer, or its firing rate."""
+    """Class scores: mean membrane potential of the last layer, or its firing rate."""
 
     dropout: Fraction = 0.0
+    """Part of the flattened spikes left out before the last dense layer in a training step."""
 
 
 class Model(Section):
     model_type: Literal["DiffLogic", "CNN", "MLP", "SNN"]
+    """Which network; the section of its name holds its sizes."""
+
     weights: PathValue | None = None
     """Start from the weights in this file."""
 

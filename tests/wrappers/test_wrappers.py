@@ -1,0 +1,159 @@
+"""The shell wrappers as a new user meets them: in a checkout without any environment, and in one that is set up."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+WRAPPERS = ("train.sh", "prepare_data.sh", "evaluate.sh")
+
+
+@pytest.fixture(scope="module")
+def fresh_checkout(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the repository without .venv, in a folder whose name has a space."""
+    folder = tmp_path_factory.mktemp("a new") / "check out"
+    skipped = shutil.ignore_patterns(".venv", ".git", "storage", "__pycache__", "*.egg-info", ".*_cache")
+    shutil.copytree(repository, folder, ignore=skipped)
+    return folder
+
+
+def run(command: list[str | Path], **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_help_needs_no_environment(fresh_checkout: Path, wrapper: str) -> None:
+    result = run([fresh_checkout / wrapper, "--help"])
+    assert result.returncode == 0, result.stderr
+    assert f"usage: {wrapper}" in result.stdout
+    assert not (fresh_checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["train.sh", "configs/quickstart.yaml", "a/b"], "error: job id 'a/b': expected letters"),
+        (["train.sh", "configs/quickstrat.yaml", "demo"], "error: configs/quickstrat.yaml: no such config file; in "),
+        (["train.sh", "configs/quickstart.yaml", "demo", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
+        (["prepare_data.sh"], "the following arguments are required: CONFIG"),
+        (["evaluate.sh", ".."], "error: job id '..': expected letters"),
+    ],
+)
+def test_a_wrong_argument_is_answered_before_anything_is_installed(
+    fresh_checkout: Path, command: list[str], message: str
+) -> None:
+    result = run([fresh_checkout / command[0], *command[1:]], cwd=fresh_checkout)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert not (fresh_checkout / ".venv").exists()
+
+
+def test_an_old_python_is_refused_by_name(fresh_checkout: Path, tmp_path: Path) -> None:
+    for name in ("dirname", "bash", "cat", "cksum", "env", "id"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    for name in ("python3", "python"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    result = run([fresh_checkout / "train.sh", "configs/quickstart.yaml", "demo"], env={"PATH": str(tmp_path)})
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: no Python 3.11 or newer found; install one")
+
+
+@pytest.fixture
+def ready_checkout(repository: Path) -> Path:
+    """The repository itself, if its environment is set up, as ./run_tests.sh does."""
+    if not (repository / ".venv" / "training.done").exists():
+        pytest.skip("no .venv in the checkout; run ./run_tests.sh")
+    return repository
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (["--override", "train.epochs=0 train.amp=of"], ["train.epochs", "train.amp"]),
+        (["--override", "train.epochs=0", "train.amp=of"], ["train.epochs", "train.amp"]),
+        (["--override", "train.epochs=0", "--override", "train.amp=of"], ["train.epochs", "train.amp"]),
+        (["--override", "base.tag=two words train.epochs=-3"], ["train.epochs"]),
+        (
+            ["--override", "train.step_epochs=[3, 1] train.schedule=step"],
+            ["train.step_epochs [3, 1] must be ascending"],
+        ),
+    ],
+)
+def test_overrides_reach_the_config_through_the_wrapper(
+    ready_checkout: Path, words: list[str], keys: list[str]
+) -> None:
+    result = run([ready_checkout / "train.sh", "configs/quickstart.yaml", "demo", *words], cwd="/")
+    assert result.returncode == 2
+    assert all(key in result.stderr for key in keys), result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_config_error_costs_well_under_a_second_of_python(ready_checkout: Path) -> None:
+    """No wall clock of a shared machine is asserted: the modules that would cost seconds are not loaded."""
+    code = (
+        "import sys, runpy; sys.argv = ['main.py', 'configs/quickstart.yaml', 'demo', '--override', 'train.epochs=0']\n"
+        "try: runpy.run_path('main.py', run_name='__main__')\n"
+        "except SystemExit as end: print(end.code, sorted({'torch', 'numpy', 'numba', 'h5py'} & sys.modules.keys()))"
+    )
+    result = run([sys.executable, "-c", code], cwd=ready_checkout)
+    assert result.stdout.strip() == "2 []"
+
+
+def test_an_unreadable_container_falls_back_to_the_environment_and_says_so(ready_checkout: Path) -> None:
+    environment = {**os.environ, "SINGULARITY_CONTAINER": "/nowhere/image.sif"}
+    result = run([ready_checkout / "train.sh", "configs/none.yaml", "demo"], env=environment)
+    assert "note: SINGULARITY_CONTAINER=/nowhere/image.sif is not readable; using" in result.stderr
+
+
+def test_a_container_gets_both_storage_places_and_the_command(repository: Path, tmp_path: Path) -> None:
+    """A recording stand-in for the container runtime: what it is asked to run is the subject here."""
+    runtime = tmp_path / "bin" / "apptainer"
+    runtime.parent.mkdir()
+    runtime.write_text('#!/bin/sh\nprintf "%s\\n" "$PYTHONNOUSERSITE" "$@"\n')
+    runtime.chmod(0o755)
+    image = tmp_path / "image.sif"
+    image.touch()
+    environment = {
+        "PATH": f"{runtime.parent}:/usr/bin:/bin",
+        "SINGULARITY_CONTAINER": str(image),
+        "PROJECT_STORAGE_DIR": str(tmp_path / "project space"),
+        "SCRATCH_STORAGE_DIR": str(tmp_path / "scratch"),
+    }
+    result = run([repository / "train.sh", "c.yaml", "job 1"], env=environment)
+    words = result.stdout.splitlines()
+    assert words[0] == "1"
+    assert words[1] == "exec"
+    assert words[-5:] == [str(image), "python3", str(repository / "main.py"), "c.yaml", "job 1"]
+    binds = [words[place + 1] for place, word in enumerate(words) if word == "--bind"]
+    assert binds == [str(repository), str(tmp_path / "project space"), str(tmp_path / "scratch")]
+
+
+def test_a_spool_copy_finds_the_checkout_through_the_submit_folder(repository: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "slurm_script"
+    shutil.copy(repository / "train.sh", copy)
+    result = run([copy, "--help"], env={**os.environ, "SLURM_SUBMIT_DIR": str(repository)}, cwd="/")
+    assert result.returncode == 0, result.stderr
+    assert "usage: train.sh" in result.stdout
+
+
+def test_a_second_setup_does_nothing(ready_checkout: Path) -> None:
+    before = time.time_ns()
+    result = run([ready_checkout / "helper_scripts" / "setup_environment.sh"])
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (ready_checkout / ".venv" / "training.done").stat().st_mtime_ns < before
+
+
+def test_every_file_and_command_of_the_readme_exists(repository: Path) -> None:
+    text = (repository / "README.md").read_text()
+    names = set(
+        re.findall(r"(?<![\w/])(?:\./)?((?:configs|docs|helper_scripts|benchmarks|requirements)/[\w./-]+\w)", text)
+    )
+    names |= set(re.findall(r"\./(\w+\.sh)", text))
+    assert {"train.sh", "run_tests.sh", "configs/quickstart.yaml"} <= names
+    assert [name for name in sorted(names) if not (repository / name).exists()] == []
