@@ -17,7 +17,8 @@
     ├── CheckpointMissing 7
     ├── CheckpointCorrupt 8
     ├── TrainingDiverged 9       non-finite loss
-    └── OutOfMemory 10
+    ├── OutOfMemory 10
+    └── NetlistCorrupt 11        a netlist file
 
 A message is one line: what, where, what was expected, and the next command to run. Anything that is not a `UserError`
 is our own mistake and keeps its traceback.
@@ -105,6 +106,10 @@ class TrainingDiverged(UserError):
 
 class OutOfMemory(UserError):
     exit_code = 10
+
+
+class NetlistCorrupt(UserError):
+    exit_code = 11
 
 
 def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:

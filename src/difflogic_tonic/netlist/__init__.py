@@ -1,0 +1,35 @@
+"""A discretised logic network as gates and wires: simplify, count, evaluate, save. Needs neither torch nor a model.
+
+| module     | what it holds                                                            |
+|------------|--------------------------------------------------------------------------|
+| `gates`    | the sixteen gates as truth tables, and their composition                 |
+| `circuit`  | `Netlist`: flat arrays of gates, outputs grouped by class                |
+| `graph`    | levels and live nodes                                                    |
+| `simplify` | constants, wires, inverters, reconvergence, equal gates, dead gates      |
+| `counting` | gates by type, depth, unused inputs                                      |
+| `evaluate` | 64 samples per word: the reference for faster evaluators and exporters   |
+| `saving`   | JSON with a checksum                                                     |
+"""
+
+from difflogic_tonic.netlist.circuit import Netlist, netlist_from_layers
+from difflogic_tonic.netlist.counting import Counts, count
+from difflogic_tonic.netlist.evaluate import class_scores, evaluate, evaluate_words, pack_samples, unpack_samples
+from difflogic_tonic.netlist.gates import GATE_NAMES
+from difflogic_tonic.netlist.saving import load_netlist, save_netlist
+from difflogic_tonic.netlist.simplify import simplify
+
+__all__ = [
+    "GATE_NAMES",
+    "Counts",
+    "Netlist",
+    "class_scores",
+    "count",
+    "evaluate",
+    "evaluate_words",
+    "load_netlist",
+    "netlist_from_layers",
+    "pack_samples",
+    "save_netlist",
+    "simplify",
+    "unpack_samples",
+]
