@@ -1,0 +1,128 @@
+import pytest
+import torch
+from torch import nn
+
+from difflogic_tonic.nets.neurons import LIF, NeuronRule
+from difflogic_tonic.nets.spiking import SequenceDropout, SpikingNet
+from difflogic_tonic.nets.steps import pack_steps
+
+FRAME = (2, 8, 7)
+SMALL = "6C3-BN-MP2-DP0.3-5C2-FC4"
+
+
+def make_net(architecture: str = SMALL, seed: int = 0, **keys) -> SpikingNet:
+    return SpikingNet(FRAME, 4, architecture, NeuronRule(threshold=0.3), seed=seed, **keys)
+
+
+def some_frames(n_steps: int, n_samples: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(n_samples)
+    return torch.randint(0, 9, (n_steps, n_samples, *FRAME), generator=generator).float()
+
+
+def kinds(net: SpikingNet) -> list[str]:
+    return [type(layer).__name__ for layer in net.layers]
+
+
+def test_neurons_stand_after_normalisation_and_pooling_and_before_dropout():
+    assert kinds(make_net()) == [
+        "Conv2d", "BatchNorm2d", "MaxPool2d", "LIF", "SequenceDropout", "Conv2d", "LIF", "Flatten", "Linear",
+    ]  # fmt: skip
+
+
+def test_dropout_of_the_config_stands_before_the_last_dense_layer():
+    assert kinds(make_net("FC9-FC4", dropout=0.2)) == ["Flatten", "Linear", "LIF", "SequenceDropout", "Linear"]
+
+
+@pytest.mark.parametrize("readout", ["membrane", "rate"])
+@pytest.mark.parametrize("training", [True, False])
+def test_padding_changes_nothing(readout, training):
+    """Not the logits, not the gradients, not the statistics of the batch normalisation."""
+    frames, lengths = some_frames(6, 3), torch.tensor([2, 6, 4])
+    for sample, length in enumerate(lengths):
+        frames[length:, sample] = 0
+    spoiled = torch.cat([frames, torch.full((2, 3, *FRAME), 7.0)])
+    for sample, length in enumerate(lengths):
+        spoiled[length:, sample] = 7.0
+    results = []
+    for x in (frames, spoiled):
+        net = make_net("6C3-BN-MP2-5C2-FC4", readout=readout).train(training)
+        logits = net(x, lengths)
+        logits.square().sum().backward()
+        results.append([logits, *(p.grad for p in net.parameters()), *net.buffers()])
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+def test_a_sample_has_the_same_logits_alone_and_in_a_batch():
+    net = make_net().eval()
+    frames, lengths = some_frames(5, 3), torch.tensor([5, 2, 3])
+    together = net(frames, lengths)
+    for sample, length in enumerate(lengths):
+        alone = net(frames[:length, sample : sample + 1])
+        assert torch.allclose(together[sample], alone[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("readout", ["membrane", "rate"])
+def test_fused_and_reference_networks_are_equal(readout):
+    frames, lengths = some_frames(5, 4), torch.tensor([5, 1, 3, 4])
+    results = []
+    for backend in ("fused", "reference"):
+        net = make_net("6C3-BN-MP2-5C2-FC4", readout=readout, backend=backend)
+        logits = net(frames, lengths)
+        logits.square().sum().backward()
+        results.append((logits.detach(), torch.cat([p.grad.flatten() for p in net.parameters()])))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-6)
+
+
+def test_the_membrane_readout_is_the_mean_over_true_steps():
+    net = SpikingNet((1, 1, 1), 1, "FC1", NeuronRule(tau=2), seed=0)
+    with torch.no_grad():
+        net.layers[-1].weight.fill_(4 / torch.log(torch.tensor(2.0)))  # a count of one arrives as a current of 4
+        net.layers[-1].bias.fill_(0)
+    frames = torch.ones(3, 2, 1, 1, 1)
+    # membranes 2, 3, 3.5: mean of the first two, and of all three
+    assert net(frames, torch.tensor([2, 3])).flatten().tolist() == pytest.approx([2.5, 8.5 / 3])
+
+
+def test_the_rate_readout_counts_spikes_per_true_step():
+    net = SpikingNet((1, 1, 1), 1, "FC1", NeuronRule(tau=1), readout="rate", seed=0)
+    with torch.no_grad():
+        net.layers[-1].weight.fill_(2)
+        net.layers[-1].bias.fill_(0)
+    frames = torch.tensor([1.0, 0.0, 1.0, 1.0]).view(4, 1, 1, 1, 1)
+    assert net(frames, torch.tensor([4])).item() == pytest.approx(10 * 3 / 4)
+    assert net(frames, torch.tensor([2])).item() == pytest.approx(10 * 1 / 2)
+
+
+def test_training_twice_from_one_seed_gives_the_same_bits():
+    gradients = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        net = make_net(seed=3)
+        net(some_frames(4, 5), torch.tensor([4, 4, 1, 2, 3])).square().sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
+    assert torch.equal(*gradients)
+
+
+def test_a_dropped_unit_is_dropped_in_every_step_of_its_sample():
+    steps = pack_steps(4, 2, torch.tensor([4, 3]), torch.device("cpu"))
+    torch.manual_seed(0)
+    x = SequenceDropout(0.5)(torch.ones(7, 200), steps)
+    assert set(x.unique().tolist()) == {0.0, 2.0}
+    first, second = x[[0, 2, 4, 6]], x[[1, 3, 5]]
+    assert (first == first[0]).all()
+    assert (second == second[0]).all()
+    assert (first[0] != second[0]).any()
+
+
+def test_every_layer_learns():
+    net = make_net()
+    net(some_frames(5, 8)).square().sum().backward()
+    assert all(p.grad.abs().max() > 0 for p in net.parameters())
+    assert any(isinstance(layer, LIF) for layer in net.layers)
+    assert not any(isinstance(layer, nn.ReLU) for layer in net.layers)
+
+
+def test_an_unknown_readout_is_refused():
+    with pytest.raises(ValueError, match="readout 'sum': expected membrane or rate"):
+        make_net(readout="sum")
