@@ -48,7 +48,25 @@ def prepare_parser() -> argparse.ArgumentParser:
     parser.add_argument("config", metavar="CONFIG", help="prepare config, e.g. configs/prepare_nmnist.yaml")
     add_override_argument(parser, example='--override "data.denoise_time=0 data.overlap=0.5"')
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="also read everything again and compare every checksum, raw files included",
+    )
+    parser.add_argument(
+        "--shard",
+        type=_part,
+        metavar="I/N",
+        help="build part I of N in project storage, for jobs side by side; the one that completes the set publishes it",
+    )
     return parser
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)", text)
+    if not match or int(match[1]) > int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected I/N with I from 1 to N, e.g. 3/8")
+    return int(match[1]), int(match[2])
 
 
 def evaluate_parser() -> argparse.ArgumentParser:

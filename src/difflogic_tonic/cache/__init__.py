@@ -8,14 +8,16 @@ splits        which recording goes where
 prepare       recordings to a variant in both storage places: sources, build, publish
 variants      how training finds its variant and brings it to scratch
 verify        every checksum again
+summary       what a preparation says at its end
 """
 
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION, fingerprint_of, parameters_hash, parameters_of
 from difflogic_tonic.cache.manifest import Manifest, load_manifest
 from difflogic_tonic.cache.prepare import Prepared, prepare, prepare_source
 from difflogic_tonic.cache.reader import CacheReader, SplitReader
+from difflogic_tonic.cache.summary import summary_lines
 from difflogic_tonic.cache.variants import Variant, describe, find_variant
-from difflogic_tonic.cache.verify import verify
+from difflogic_tonic.cache.verify import check_prepared, verify
 
 __all__ = [
     "LAYOUT_VERSION",
@@ -24,6 +26,7 @@ __all__ = [
     "Prepared",
     "SplitReader",
     "Variant",
+    "check_prepared",
     "describe",
     "find_variant",
     "fingerprint_of",
@@ -32,5 +35,6 @@ __all__ = [
     "parameters_of",
     "prepare",
     "prepare_source",
+    "summary_lines",
     "verify",
 ]

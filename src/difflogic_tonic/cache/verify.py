@@ -1,16 +1,21 @@
 """Reading everything again: is each byte what the manifest says?"""
 
+import logging
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difflogic_tonic.cache.manifest import MANIFEST, Manifest, Shard, load_manifest
+from difflogic_tonic.cache.prepare import Prepared
 from difflogic_tonic.cache.shard import open_shard, payload_crc32
+from difflogic_tonic.config import PrepareConfig
 from difflogic_tonic.errors import CacheCorrupt, DataError
-from difflogic_tonic.storage import file_crc32
+from difflogic_tonic.storage import Storage, file_crc32
 
 if TYPE_CHECKING:
     from difflogic_tonic.cache.sources import Source
+
+log = logging.getLogger(__name__)
 
 
 def verify(path: Path, source: "Source | None" = None) -> list[str]:
@@ -28,6 +33,24 @@ def verify(path: Path, source: "Source | None" = None) -> list[str]:
     known = {MANIFEST, *(shard.name for shard in manifest.shards)}
     problems += [f"{entry} does not belong here" for entry in sorted(path.iterdir()) if entry.name not in known]
     return problems + (_verify_source(manifest, source) if source else [])
+
+
+def check_prepared(prepared: Prepared, config: PrepareConfig, storage: Storage) -> str:
+    """Verify all copies and the recordings that they were made of; returns one line saying so.
+
+    Every defect is a line in the log; CacheCorrupt has the first.
+    """
+    from difflogic_tonic.cache.sources import open_source
+
+    data = config.data
+    source = open_source(config.facts, data.data_root, storage, data.allow_subset, progress=False)
+    problems = [problem for copy in prepared.paths for problem in verify(copy)]
+    problems = problems or verify(prepared.path, source)
+    for problem in problems:
+        log.error("%s", problem)
+    if problems:
+        raise CacheCorrupt(f"{len(problems)} defects, the first: {problems[0]}")
+    return f"verified: all checksums of {len(prepared.paths)} copies and {len(source.recordings):,} recordings hold"
 
 
 def _verify_shard(path: Path, manifest: Manifest, shard: Shard) -> list[str]:

@@ -1,0 +1,74 @@
+"""What `prepare_data.sh` says at its end."""
+
+from pathlib import Path
+
+from difflogic_tonic.cache.fingerprint import parameters_hash, parameters_of
+from difflogic_tonic.cache.manifest import Manifest
+from difflogic_tonic.cache.prepare import Prepared
+from difflogic_tonic.config import PrepareConfig, load_prepare_config
+from difflogic_tonic.errors import ConfigError
+
+
+def summary_lines(prepared: Prepared, config: PrepareConfig) -> list[str]:
+    """What was built or found, where, how much, what is special about it, and the next command."""
+    manifest = prepared.manifest
+    if manifest is None:
+        return [
+            f"this part of {config.data.name} is built in {prepared.path}",
+            "the part that completes the set publishes it; run this command again should one have failed",
+        ]
+    return [
+        f"{manifest.dataset}: {'prepared' if prepared.built else 'already prepared, nothing to do'}",
+        *(f"  {'in' if number == 0 else 'and'} {path}" for number, path in enumerate(prepared.paths)),
+        f"  fingerprint {prepared.fingerprint}",
+        f"  {_shape(manifest)}, {manifest.n_bytes / 1e6:,.1f} MB",
+        *_split_lines(manifest),
+        *_notices(manifest),
+        f"next: {_next_command(manifest, config)}",
+    ]
+
+
+def _shape(manifest: Manifest) -> str:
+    kind = "counts up to 255" if manifest.storage == "u8" else "bits"
+    channels, height, width = manifest.frame_shape
+    return f"frames of {channels} x {height} x {width} {kind}"
+
+
+def _split_lines(manifest: Manifest) -> list[str]:
+    lines = []
+    for name, split in manifest.splits.items():
+        spread = sorted(count for count in split.per_class if count) or [0]
+        lines.append(
+            f"  {name:5s} {split.n_recordings:7,} recordings, {split.n_frames:9,} frames, "
+            f"{spread[0]:,} to {spread[-1]:,} recordings a class"
+        )
+    return lines
+
+
+def _notices(manifest: Manifest) -> list[str]:
+    notices = []
+    if manifest.subset:
+        notices.append(f"  not the whole dataset: {manifest.subset}")
+    if manifest.skipped:
+        first = manifest.recordings.paths[manifest.skipped[0]]
+        notices.append(f"  {len(manifest.skipped):,} recordings without events were left out, {first} first")
+    if manifest.storage == "u8":
+        notices.append(f"  {manifest.n_saturated:,} pixels had more than 255 events and were cut to that")
+    return notices
+
+
+def _next_command(manifest: Manifest, config: PrepareConfig) -> str:
+    """The training command whose config finds this variant, or is told to."""
+    shipped = config.facts.prepare_config
+    training = shipped.replace("prepare_", "").replace(".yaml", "_difflogic.yaml")
+    command = f"./train.sh {training} my_job"
+    if _hash_of(Path(shipped)) == manifest.parameters_hash:
+        return command
+    return f'{command} --override "data.prepare=null data.variant={manifest.fingerprint[:12]}"'
+
+
+def _hash_of(prepare_config: Path) -> str | None:
+    try:
+        return parameters_hash(parameters_of(load_prepare_config(prepare_config)))
+    except ConfigError:
+        return None  # not run from a checkout, or the shipped config was changed: the command then names the variant
