@@ -22,8 +22,8 @@ HEAD = """# Configuration
 Every key of the two kinds of config, with its values and its default. The text is made from the code by
 `python -m difflogic_tonic.config.reference`; a test holds the two together.
 
-Configs are YAML 1.2: `1e-2` is a number, `off` a word, `001` text. An unknown key, a key given twice, a wrong
-type or a value out of range is an error before any data is read. `--override "train.epochs=10 base.tag='two words'"` replaces
+Configs are YAML 1.2: `1e-2` is a number, `off` a word, `001` text. An unknown key, a key given twice, a wrong type or a
+value out of range is an error before any data is read. `--override "train.epochs=10 base.tag='two words'"` replaces
 values on the command line; lists are written `[1, 2]`, and a later assignment wins.
 """
 
