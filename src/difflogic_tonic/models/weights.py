@@ -1,12 +1,27 @@
 """Weights of one's own, from a file into a network."""
 
 import pickle
+import struct
+import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.errors import CheckpointCorrupt, CheckpointMissing, ConfigError
+
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    pickle.PickleError,
+)
+"""What unpickling raises on bytes that are no pickle, or not one of weights."""
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -16,10 +31,13 @@ def load_weights(model: nn.Module, path: Path) -> None:
     `CheckpointMissing` or `CheckpointCorrupt` where there is nothing to read. No code in the file is run.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # about pickle protocols: the reader is a user, and an error follows
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointMissing(f"model.weights: {path} does not exist") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointCorrupt(
             f"model.weights: {path} is not a file of weights as saved by torch.save(model.state_dict(), …): {reason}"

@@ -1,0 +1,83 @@
+import os
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from difflogic_tonic.errors import CheckpointCorrupt, CheckpointMissing, ConfigError
+from difflogic_tonic.models import load_weights
+
+
+def net(width: int = 3) -> nn.Module:
+    return nn.Sequential(nn.Linear(2, width), nn.Linear(width, 1))
+
+
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"model": state, "epoch": 3}])
+def test_a_state_dict_is_found_by_itself_and_in_a_checkpoint(tmp_path, wrap):
+    source, target = net(), net()
+    torch.save(wrap(source.state_dict()), tmp_path / "w.pt")
+    load_weights(target, tmp_path / "w.pt")
+    assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
+
+
+def test_keys_that_do_not_fit_are_named_and_nothing_is_loaded(tmp_path):
+    target = net()
+    state = net(4).state_dict()
+    state["extra"] = state.pop("1.bias")
+    torch.save(state, tmp_path / "w.pt")
+    before = [p.clone() for p in target.parameters()]
+    with pytest.raises(ConfigError) as caught:
+        load_weights(target, tmp_path / "w.pt")
+    message = str(caught.value)
+    for part in ("missing: 1.bias", "unknown: extra", "0.weight 4×2, expected 3×2", "w.pt"):
+        assert part in message
+    assert all(torch.equal(a, b) for a, b in zip(before, target.parameters(), strict=True))
+
+
+def test_many_wrong_keys_are_summed_up(tmp_path):
+    torch.save({f"k{i}": torch.zeros(1) for i in range(9)}, tmp_path / "w.pt")
+    with pytest.raises(ConfigError, match="unknown: k0, k1, k2, k3, k4 and 4 more"):
+        load_weights(net(), tmp_path / "w.pt")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointMissing, match=r"none\.pt does not exist"):
+        load_weights(net(), tmp_path / "none.pt")
+
+
+class Surprise:
+    def __reduce__(self):
+        return os.system, ("touch surprise",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a file of weights", pickle.dumps(Surprise()), "truncated", "list", "numbers"],
+    ids=["empty", "text", "code", "truncated", "list", "numbers"],
+)
+def test_a_file_that_holds_no_weights_is_refused_in_one_line_and_no_code_is_run(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "w.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save({"truncated": net().state_dict(), "list": [1, 2], "numbers": {"epoch": 3}}[content], path)
+    if content == "truncated":
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(CheckpointCorrupt) as caught:
+        load_weights(net(), path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "surprise").exists()
+
+
+def test_garbage_is_a_user_error_whatever_it_begins_with(tmp_path):
+    for first in range(256):
+        (tmp_path / "w.pt").write_bytes(bytes([first]) + b"garbage \x80\x02K\x01.")
+        with pytest.raises(CheckpointCorrupt):
+            load_weights(net(), tmp_path / "w.pt")
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(CheckpointCorrupt, match="is not a file of weights"):
+        load_weights(net(), tmp_path)
