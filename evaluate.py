@@ -1,0 +1,21 @@
+"""Evaluate a trained model again: `./evaluate.sh JOB_ID`."""
+
+import sys
+from collections.abc import Sequence
+
+from difflogic_tonic.arguments import evaluate_parser, parse
+from difflogic_tonic.errors import run_command
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(evaluate_parser(), argv)
+    from difflogic_tonic.config import environment_storage
+
+    places = environment_storage()
+    from difflogic_tonic.train.evaluation import evaluate_run
+
+    return evaluate_run(arguments.job_id, arguments.weights, arguments.device, places)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,43 @@
+"""Train: `./train.sh CONFIG JOB_ID`. Arguments and config are checked before anything heavy is imported."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from difflogic_tonic.arguments import parse, train_parser
+from difflogic_tonic.errors import run_command
+
+if TYPE_CHECKING:
+    from difflogic_tonic.runs.folder import Start
+
+STARTS: "dict[str | None, Start]" = {None: "new", "always": "resume", "auto": "auto", "fresh": "fresh"}
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(train_parser(), argv)
+
+    # Before the heavy imports, which take seconds: a scheduler's signal must not find the default handler.
+    from difflogic_tonic.runs.signals import StopNow, listen
+
+    stop = listen()
+    try:
+        from difflogic_tonic.config import environment_storage, load_train_config, slurm_restart_count
+
+        config = load_train_config(arguments.config, arguments.override, arguments.job_id)
+        places = environment_storage()
+        resume = arguments.resume or ("auto" if slurm_restart_count() > 0 else None)
+        with stop.interruptible():
+            from difflogic_tonic.train import rehearsal, session
+
+        start = STARTS["fresh" if arguments.fresh else resume]
+        request = session.Request(config, start, argv, places)
+        return rehearsal.rehearse(request, stop) if arguments.debug else session.train(request, stop)
+    except StopNow:
+        print(f"stopped by {stop.reason} before the first step", file=sys.stderr)
+        return stop.exit_code
+
+
+if __name__ == "__main__":
+    # A log file shows each line when it is written, not when a buffer is full.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.exit(run_command(main))

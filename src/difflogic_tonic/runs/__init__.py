@@ -1,0 +1,13 @@
+"""What a run leaves on disk, and how it stops and goes on. Importing this package imports neither torch nor numpy.
+
+| module        | what it holds                                                                        |
+|---------------|--------------------------------------------------------------------------------------|
+| `signals`     | stop signals that only set a flag                                                    |
+| `folder`      | the run folder and its siblings, `RunExists`, `--fresh`, the lease                   |
+| `environment` | versions, commit, host, CPU                                                          |
+| `checkpoint`  | checkpoint files: atomic, checked, newest two kept, fallback                         |
+| `writer`      | the thread that writes and mirrors them                                              |
+| `model_file`  | trained models: `best.pt`, `last.pt`                                                 |
+| `metrics`     | `metrics.jsonl` and the TensorBoard events that mirror it                            |
+| `log`         | console and log file                                                                 |
+"""

@@ -1,0 +1,167 @@
+"""Checkpoint files: `checkpoints/<job_id>/step-000000120-000003.<sha256>.pt`.
+
+The first number counts optimizer steps, the second the evaluation batches seen since that step, so later states sort
+after earlier ones. The digest is a part of the name: a file appears by one rename together with what it must hash to,
+and `torch.load`, which accepts a flipped bit in a tensor silently, is only called on bytes that match.
+
+A file is written beside its final name, fsynced, read back and compared, renamed, and the folder fsynced. Older files
+are removed only when `KEEP` newer ones in the same folder are known to be good. Every checkpoint also carries the best
+weights so far, so that the newest one is all that a resume needs.
+"""
+
+import hashlib
+import io
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from difflogic_tonic.errors import CheckpointCorrupt, StorageError
+from difflogic_tonic.storage import Place, Storage, atomic_write, reap_leftovers, storage_errors
+
+KEEP = 2
+FORMAT = 1
+_NAME = re.compile(r"step-(\d{9,})-(\d{6,})\.([0-9a-f]{64})\.pt")
+_DAMAGED = ".damaged"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """How far training has come: optimizer steps, then evaluation batches since the last of them."""
+
+    step: int
+    evaluated: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint file by its name; nothing is known of its content."""
+
+    path: Path
+    place: Place
+    position: Position
+    digest: str
+
+
+class Checkpoints:
+    """The checkpoints of one job, in scratch and (where that is another place) mirrored in project storage."""
+
+    def __init__(self, storage: Storage, job_id: str) -> None:
+        self._places = storage.places
+        self._job_id = job_id
+        self._verified: set[Path] = set()
+
+    def folder(self, place: Place) -> Path:
+        return place.checkpoints_dir(self._job_id)
+
+    @property
+    def verified(self) -> Position | None:
+        """The newest position that is safe: written or read by this object and found to match its digest."""
+        return max((_parse(path.name)[0] for path in self._verified if path.exists()), default=None)
+
+    def find(self) -> list[Found]:
+        """Checkpoint files of both places, newest first, scratch before project."""
+        found = []
+        for place in self._places:
+            for path in sorted(self.folder(place).glob("step-*.pt")):
+                if _NAME.fullmatch(path.name):
+                    position, digest = _parse(path.name)
+                    found.append(Found(path, place, position, digest))
+        return sorted(found, key=lambda file: file.position, reverse=True)  # a stable sort: scratch stays first
+
+    def load_newest(self) -> tuple[dict[str, Any], Found] | None:
+        """State and file of the newest good checkpoint on the CPU; None if there never was one.
+
+        A damaged file is set aside with a warning and the one before is tried; if all are damaged: `CheckpointCorrupt`.
+        """
+        rejected = [path for place in self._places for path in self.folder(place).glob(f"*{_DAMAGED}")]
+        for file in self.find():
+            try:
+                content = file.path.read_bytes()
+            except OSError as error:
+                problem = f"cannot be read ({error.strerror})"
+            else:
+                if hashlib.sha256(content).hexdigest() == file.digest:
+                    self._verified.add(file.path)
+                    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), file
+                problem = f"is damaged ({len(content):,} bytes do not match the sha256 in its name)"
+                _set_aside(file.path)
+            log.warning("checkpoint %s %s; trying the one before", file.path, problem)
+            rejected.append(file.path)
+        if rejected:
+            raise CheckpointCorrupt(
+                f"no good checkpoint of job {self._job_id}: {len(rejected)} damaged, e.g. {rejected[0]}; "
+                f"start anew with --fresh (it keeps the old files under another name)"
+            )
+        return None
+
+    def write(self, place: Place, position: Position, content: bytes) -> Path:
+        """Write `content` as the checkpoint of `position` in one place, then remove what it makes superfluous.
+
+        Raises `StorageFull` or `StorageError`; everything that was there before is then still there.
+        """
+        folder = self.folder(place)
+        digest = hashlib.sha256(content).hexdigest()
+        path = folder / f"step-{position.step:09d}-{position.evaluated:06d}.{digest}.pt"
+        try:
+            with storage_errors(folder, f"{place.name} checkpoints"):
+                folder.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path, len(content)) as partial:
+                _write_synced(partial, content)
+                if hashlib.sha256(partial.read_bytes()).hexdigest() != digest:
+                    raise StorageError(f"{path}: what was written reads back differently; check this disk")
+        except FileNotFoundError as error:
+            raise StorageError(f"{place.name} storage went away while writing {path} ({error.strerror})") from error
+        self._verified.add(path)
+        self._prune(place)
+        return path
+
+    def remove_leftovers(self) -> None:
+        """Delete half-written files of killed writers."""
+        for place in self._places:
+            reap_leftovers(self.folder(place))
+
+    def _prune(self, place: Place) -> None:
+        files = [file.path for file in self.find() if file.place == place]
+        good = [path for path in files if path in self._verified]
+        if len(good) < KEEP:
+            return
+        superfluous = [path for path in files if path not in good[:KEEP]]
+        superfluous += self.folder(place).glob(f"*{_DAMAGED}")
+        for path in superfluous:
+            with storage_errors(path):
+                path.unlink(missing_ok=True)
+            self._verified.discard(path)
+
+
+def pack(state: dict[str, Any]) -> bytes:
+    """`state` (tensors and plain Python values only) as the bytes of a checkpoint file."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _parse(name: str) -> tuple[Position, str]:
+    match = _NAME.fullmatch(name)
+    assert match is not None, name
+    return Position(int(match[1]), int(match[2])), match[3]
+
+
+def _set_aside(path: Path) -> None:
+    try:
+        path.rename(path.with_name(path.name + _DAMAGED))
+    except OSError as error:
+        log.warning("%s stays where it is: %s", path, error.strerror)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,161 @@
+"""The run folder and what belongs to the same job: models and checkpoints.
+
+    runs/<job_id>/            (project storage)
+    ├── config.yaml           resolved config of the latest start
+    ├── command.txt           one line per start: time, host, command
+    ├── environment.json      versions, commit, host, CPU, threads of the latest start
+    ├── status.json           state, position and exit code, for scripts
+    ├── metrics.jsonl         one line per measurement
+    ├── summary.json          final numbers, when the run is finished
+    ├── log.txt
+    └── tensorboard/
+
+A job is never overwritten silently: `--resume` continues it, `--fresh` renames all its folders to
+`<job_id>.old-<time>`, which is an ordinary job id of its own.
+"""
+
+import datetime
+import fcntl
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from difflogic_tonic.config import TrainConfig
+from difflogic_tonic.errors import RunExists
+from difflogic_tonic.storage import Storage, atomic_write, file_lock, storage_errors, write_json
+
+Start = Literal["new", "resume", "auto", "fresh"]
+"""`new` refuses a job that exists, `resume` continues it, `auto` too if it has a checkpoint, `fresh` sets it aside."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Owns every file name inside a run folder."""
+
+    path: Path
+
+    @property
+    def job_id(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def command(self) -> Path:
+        return self.path / "command.txt"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+
+def job_folders(storage: Storage, job_id: str) -> list[Path]:
+    """The folders of this job that exist, in both places."""
+    candidates = [
+        folder
+        for place in storage.places
+        for folder in (place.run_dir(job_id), place.models_dir(job_id), place.checkpoints_dir(job_id))
+    ]
+    return [folder for folder in candidates if folder.exists()]
+
+
+def open_run(storage: Storage, job_id: str, start: Start) -> RunFolder:
+    """Make the run folder of `job_id`, or find it. Raises `RunExists` for a job that exists if `start` is `new`."""
+    folder = RunFolder(storage.project.run_dir(job_id))
+    existing = job_folders(storage, job_id)
+    if existing and start == "new":
+        raise RunExists(
+            f"job {job_id} exists: {existing[0]}; continue it with --resume, "
+            f"set it aside and start anew with --fresh, or choose another job id"
+        )
+    if existing and start == "fresh":
+        set_aside(storage, job_id)
+    with storage_errors(folder.path):
+        folder.tensorboard.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def set_aside(storage: Storage, job_id: str) -> str:
+    """Rename every folder of `job_id` in both places to `<job_id>.old-<time>` and return that name."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = f"{job_id}.old-{stamp}"
+    number = 1
+    while job_folders(storage, name):
+        number += 1
+        name = f"{job_id}.old-{stamp}-{number}"
+    # The run folder last: while it is there, the job still counts as existing, and an interrupted call is repeated.
+    for folder in sorted(job_folders(storage, job_id), key=lambda path: path == storage.project.run_dir(job_id)):
+        with storage_errors(folder):
+            folder.rename(folder.with_name(name))
+    return name
+
+
+def write_start(folder: RunFolder, config: TrainConfig, argv: Sequence[str], environment: dict[str, object]) -> None:
+    """Record what this start of the run was asked for and where: `config.yaml`, `command.txt`, `environment.json`."""
+    with atomic_write(folder.config) as partial:
+        partial.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    with storage_errors(folder.command), folder.command.open("a", encoding="utf-8") as file:
+        file.write(f"{now} {socket.gethostname()}: {shlex.join([Path(sys.argv[0]).name, *argv])}\n")
+    write_json(folder.environment, environment)
+
+
+@contextmanager
+def lease(storage: Storage, job_id: str) -> Iterator[None]:
+    """Hold `job_id` for this process. Raises `RunExists` if a living process holds it already.
+
+    The lock dies with its holder. On file systems whose locks do nothing, two runs of one job are wasteful and their
+    files still whole, because all of them are written under unique names and renamed.
+    """
+    run_dir = storage.project.run_dir(job_id)
+    path = run_dir.with_name(f".{job_id}.lock")
+    with file_lock(path, wait=False) as locked:
+        if not locked and (holder := _living_holder(path)):
+            raise RunExists(
+                f"job {job_id} is running in another process ({holder}); wait for it, stop it, or choose another job id"
+            )
+        with storage_errors(path):
+            path.write_text(f"host {socket.gethostname()}, pid {os.getpid()}\n", encoding="utf-8")
+        yield
+
+
+def _living_holder(path: Path) -> str:
+    """Who holds a lock that we did not get; empty if nobody can, because this file system has no locks."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read(200).decode(errors="replace").strip() or "unknown"
+        except OSError:
+            return ""
+    return ""

@@ -1,0 +1,131 @@
+"""`metrics.jsonl`, and the TensorBoard events that mirror it.
+
+The event file is a pure function of the rows, so that after a resume both are cut to the rows that the checkpoint knows
+of: a plain reader of either sees no gap and no duplicate.
+"""
+
+import io
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from difflogic_tonic.errors import StorageError
+from difflogic_tonic.storage import storage_errors
+
+EVENT_FILE = "events.out.tfevents.0000000000.metrics"
+_HEADS = ("train", "val", "test", "logic")
+_POSITION = ("kind", "step", "epoch", "time")
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+"""`kind` ("step" or "epoch"), `step` (optimizer steps), `epoch` (from 1), `time` (Unix seconds), then the metrics."""
+
+
+class MetricsLog:
+    """Appends rows to both files. `n_rows` is the position that a checkpoint remembers."""
+
+    def __init__(self, path: Path, tensorboard: Path, keep_rows: int = 0) -> None:
+        """Open the files and cut them to their first `keep_rows` rows. Raises `StorageError`."""
+        rows = read_metrics(path)[:keep_rows]
+        if len(rows) < keep_rows:
+            log.warning("%s has %d of the %d rows that the checkpoint knows of", path, len(rows), keep_rows)
+        self._path = path
+        self._events = tensorboard / EVENT_FILE
+        # Counted from the checkpoint, not from the file: the position must mean the same in the next resume.
+        self.n_rows = len(rows)
+        _cut_to(path, b"".join(_line(row) for row in rows))
+        _cut_to(self._events, b"".join(_records(row, first=number == 0) for number, row in enumerate(rows)))
+
+    def append(self, row: Row) -> None:
+        """Write one row. If the disk is full, the file is as before and `StorageFull` is raised."""
+        _append(self._path, _line(row))
+        try:
+            _append(self._events, _records(row, first=self.n_rows == 0))
+        except StorageError as error:
+            # They are rebuilt from metrics.jsonl at the next start.
+            log.warning("%s; TensorBoard misses step %d", error, row["step"])
+        self.n_rows += 1
+
+    def sync(self) -> None:
+        """Make sure that the rows survive a power failure, before a checkpoint refers to them."""
+        if self.n_rows:
+            with storage_errors(self._path), self._path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """All complete rows of a `metrics.jsonl`, in order; a last line that a kill cut short is left out."""
+    if not path.exists():
+        return []
+    with storage_errors(path):
+        lines = path.read_bytes().split(b"\n")[:-1]
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            log.warning("%s: row %d is damaged; the rows from there on are dropped", path, len(rows) + 1)
+            break
+    return rows
+
+
+def _line(row: Row) -> bytes:
+    return json.dumps(row, allow_nan=False).encode() + b"\n"
+
+
+def _records(row: Row, first: bool) -> bytes:
+    """The events of one row as TFRecords; the first row also writes the header that marks an event file."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    buffer = io.BytesIO()
+    writer = RecordWriter(buffer)
+    if first:
+        writer.write(Event(wall_time=row["time"], file_version="brain.Event:2").SerializeToString())
+    values = [
+        Summary.Value(tag=tag_of(row["kind"], name), simple_value=value)
+        for name, value in row.items()
+        if name not in _POSITION and isinstance(value, int | float)
+    ]
+    if values:
+        event = Event(wall_time=row["time"], step=row["step"], summary=Summary(value=values))
+        writer.write(event.SerializeToString())
+    return buffer.getvalue()
+
+
+def tag_of(kind: str, name: str) -> str:
+    """TensorBoard's tag of a metric: `test/recording_accuracy` for `test_recording_accuracy`, else `<kind>/<name>`."""
+    head, _, rest = name.partition("_")
+    return f"{head}/{rest}" if head in _HEADS and rest else f"{kind}/{name}"
+
+
+def _cut_to(path: Path, content: bytes) -> None:
+    """Make `path` hold `content`; where that is how it starts, by truncation, so that a reader following it goes on."""
+    with storage_errors(path), path.open("ab+") as file:
+        file.seek(0)
+        if file.read(len(content)) != content:
+            file.truncate(0)
+            file.write(content)
+            file.flush()
+        os.ftruncate(file.fileno(), len(content))
+        os.fsync(file.fileno())
+
+
+def _append(path: Path, content: bytes) -> None:
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                written = os.write(descriptor, content)
+                while written < len(content):
+                    written += os.write(descriptor, content[written:])
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,57 @@
+"""Trained models: `models/<job_id>/best.pt` and `last.pt`, loadable with `torch.load(weights_only=True)`."""
+
+import io
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from difflogic_tonic.errors import RunError
+from difflogic_tonic.storage import atomic_write, storage_errors
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model with all that is needed to build it again and to know what it was trained on.
+
+    `model` is the state dict, on the CPU. `config` is the resolved training config as plain data, `fingerprint` the
+    one of the frame cache, `frame_shape` (P, H, W), `metrics` the evaluation of exactly these weights.
+    """
+
+    job_id: str
+    config: dict[str, Any]
+    classes: list[str]
+    frame_shape: tuple[int, int, int]
+    fingerprint: str
+    epoch: int
+    step: int
+    model: dict[str, Any]
+    metrics: dict[str, Any]
+    format: int = FORMAT
+
+
+def save_model(path: Path, model: ModelFile) -> None:
+    """Write `model` to `path`, whole or not at all. Raises `StorageFull` or `StorageError`."""
+    # Not asdict: it would copy every tensor.
+    content = {name: getattr(model, name) for name in model.__dataclass_fields__}
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        torch.save(content, file)
+
+
+def load_model(path: Path) -> ModelFile:
+    """Read what `save_model` wrote. Raises `RunError` for a file that is absent, damaged or something else."""
+    try:
+        content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise RunError(f"no model {path}: {error.strerror}; finished runs have one, see ./train.sh --help") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise RunError(f"{path} is not a model of this project or is damaged: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "model" not in content:
+        raise RunError(f"{path} is not a model file of format {FORMAT}; expected best.pt or last.pt of a run")
+    return ModelFile(**content)

@@ -1,0 +1,86 @@
+"""Stop signals: a handler only sets a flag, and the training loop looks at it between steps.
+
+`listen` is called before torch is imported: a signal during that import, which takes seconds, would otherwise kill the
+process with an exit code that a scheduler takes for a failure.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from difflogic_tonic.errors import INTERRUPTED, STOPPED
+
+STOP_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
+"""SIGTERM and SIGUSR1 come from a scheduler (save, please requeue), SIGINT from Ctrl-C."""
+
+
+class StopNow(KeyboardInterrupt):
+    """Raised inside `StopRequest.interruptible()`, where nothing needs saving."""
+
+
+class StopRequest:
+    """Whether somebody asked this process to stop: `reason` is the first signal's name, None until then."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._pid = os.getpid()
+        self._raises = False
+
+    def __bool__(self) -> bool:
+        return self.reason is not None
+
+    @property
+    def exit_code(self) -> int:
+        """75 after a scheduler's signal, 130 after Ctrl-C."""
+        return INTERRUPTED if self.reason == "SIGINT" else STOPPED
+
+    def request(self, reason: str) -> None:
+        """Ask for a stop as a signal would; the first reason stays."""
+        self.reason = self.reason or reason
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Inside, a stop is immediate (`StopNow`), also one asked for earlier: for set-up that a kill cannot harm."""
+        self._raises = True
+        try:
+            if self:
+                raise StopNow(self.reason)
+            yield
+        finally:
+            self._raises = False
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            # A forked worker: `terminate()` of its pool sends SIGTERM and waits for it to die.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        if number == signal.SIGINT and self.reason == "SIGINT" and not self._raises:
+            # Files are written whole or not at all, so leaving here loses nothing that was saved.
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nsecond Ctrl-C: leaving without saving\n")
+            os._exit(INTERRUPTED)
+        self.request(signal.Signals(number).name)
+        if self._raises:
+            raise StopNow(self.reason)
+
+
+def listen(names: tuple[str, ...] = STOP_SIGNALS) -> StopRequest:
+    """From now on the signals `names` set the flag of the returned request. Call it in the main thread."""
+    stop = StopRequest()
+    for name in names:
+        signal.signal(getattr(signal, name), stop.on_signal)
+    return stop
+
+
+@contextmanager
+def stop_on(*names: str) -> Iterator[StopRequest]:
+    """`listen` for the length of a block; the handlers from before come back at its end."""
+    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    try:
+        yield listen(names)
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)

@@ -1,0 +1,18 @@
+"""Training: the step, the evaluation, the loop around them, and what a run prints.
+
+| module      | what it holds                                                                 |
+|-------------|-------------------------------------------------------------------------------|
+| `step`      | one optimizer step                                                            |
+| `precision` | autocast and loss scaling                                                     |
+| `optimizer` | optimizers and learning rate schedules                                        |
+| `tally`     | exact counts and sums of an evaluation, per frame and per recording           |
+| `state`     | everything that a resume needs, in one place                                  |
+| `saving`    | when a checkpoint is due, and the signal that asks for one                    |
+| `fit`       | epochs: train, evaluate, choose the best                                      |
+| `inputs`    | the cached variant of a config, its splits, and the model                     |
+| `session`   | a whole run, from config to summary                                           |
+| `evaluation`| a finished run evaluated again                                                |
+| `preflight` | memory and disk that a run will need                                          |
+| `rehearsal` | `--debug`: a few batches through every stage                                  |
+| `lines`     | what is printed                                                               |
+"""

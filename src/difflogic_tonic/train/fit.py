@@ -1,0 +1,274 @@
+"""Epochs: train, evaluate, choose the best. Every loop can be entered and left between any two batches."""
+
+import itertools
+import logging
+import math
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from difflogic_tonic.config.train import Train
+from difflogic_tonic.data import Batch, expand
+from difflogic_tonic.errors import TrainingDiverged
+from difflogic_tonic.nets.logic import hard_mode, logic_report
+from difflogic_tonic.runs.metrics import MetricsLog, Row
+from difflogic_tonic.train import lines
+from difflogic_tonic.train.optimizer import learning_rate_at, set_learning_rate
+from difflogic_tonic.train.saving import Saver
+from difflogic_tonic.train.state import Best, Progress, Sums, TrainingState, copied_weights
+from difflogic_tonic.train.step import train_step
+from difflogic_tonic.train.tally import Tally
+
+STEP_ROWS = 20
+"""Rows of kind `step` in metrics.jsonl per epoch, at most."""
+
+log = logging.getLogger(__name__)
+
+
+class BatchSource(Protocol):
+    """What `data.Batches` is."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def n_samples(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def n_recordings(self) -> int: ...
+
+    def iterate(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]: ...
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One evaluation of an epoch: a split, soft or (logic networks) hard. `n_recordings` are all those of the split."""
+
+    split: str
+    hard: bool
+    n_recordings: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.split} (hard)" if self.hard else self.split
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does, apart from its state."""
+
+    config: Train
+    classes: int
+    view: str
+    device: torch.device
+    train: BatchSource
+    evaluated: dict[str, BatchSource]
+    phases: tuple[Phase, ...]
+    subset: str | None = None
+    on_better: Callable[[Best], None] = lambda best: None
+    on_epoch: Callable[[], None] = lambda: None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps; the last may accumulate fewer batches."""
+        return -(-len(self.train) // self.config.accumulate)
+
+    @property
+    def chooses_on_validation(self) -> bool:
+        return any(phase.split == "val" for phase in self.phases)
+
+
+def fit(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Saver) -> bool:
+    """Train until the epochs are over or validation stops getting better. False if asked to stop before that."""
+    while not is_finished(state.progress, plan.config):
+        started = time.perf_counter()
+        if not train_epoch(state, plan, metrics, saver):
+            return False
+        if not evaluate_epoch(state, plan, saver):
+            return False
+        finish_epoch(state, plan, metrics)
+        saver.after_epoch(time.perf_counter() - started)
+    return True
+
+
+def is_finished(progress: Progress, config: Train) -> bool:
+    """Whether nothing is left to train under `config`, which may have changed since the run began."""
+    return progress.epoch >= config.epochs or (progress.epoch > 0 and stops_early(progress, config))
+
+
+def stops_early(progress: Progress, config: Train) -> bool:
+    return config.early_stopping is not None and progress.epochs_without_better >= config.early_stopping
+
+
+def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Saver) -> bool:
+    """The rest of the current epoch's batches. False if asked to stop."""
+    progress, config = state.progress, plan.config
+    if progress.batch >= len(plan.train):
+        return True
+    state.model.train()
+    row_every = max(1, plan.steps_per_epoch // STEP_ROWS)
+    with (
+        closing(plan.train.iterate(progress.epoch, progress.batch)) as batches,
+        lines.bar(f"epoch {progress.epoch + 1}/{config.epochs}", len(plan.train), progress.batch) as bar,
+    ):
+        started = time.perf_counter()
+        while group := [batch.to(plan.device) for batch in itertools.islice(batches, config.accumulate)]:
+            rate = learning_rate_at(config, progress.step, plan.steps_per_epoch)
+            set_learning_rate(state.optimizer, rate)
+            result = train_step(state.model, state.optimizer, group, state.precision, config, progress.step + 1)
+            progress.batch += len(group)
+            progress.step += 1
+            progress.evaluated = 0
+            for sums in (progress.epoch_sums, progress.window):
+                sums.add(result.loss_sum, result.n_correct, result.n_samples)
+            now = time.perf_counter()
+            progress.train_seconds += now - started
+            started = now
+            if progress.step % row_every == 0:
+                metrics.append(step_row(progress, rate))
+                progress.n_rows, progress.window = metrics.n_rows, Sums()
+            bar.advance(len(group), loss=result.loss_sum / result.n_samples)
+            if saver.between_steps():
+                return False
+    return True
+
+
+def evaluate_epoch(state: TrainingState, plan: Plan, saver: Saver) -> bool:
+    """The rest of the current epoch's evaluations. False if asked to stop."""
+    progress = state.progress
+    while progress.phase < len(plan.phases):
+        phase = plan.phases[progress.phase]
+        if progress.tally is None:
+            progress.tally = Tally.empty(phase.n_recordings, plan.classes)
+        before = progress.tally.n_batches
+        batches = plan.evaluated[phase.split]
+        with (
+            lines.bar(phase.name, len(batches), before) as bar,
+            closing(evaluate(state.model, batches, progress.tally, phase.hard, plan.device)) as counted,
+        ):
+            for seconds in counted:
+                progress.evaluated += 1
+                progress.test_seconds += seconds if phase.split == "test" else 0.0
+                bar.advance(1)
+                if saver.between_steps():
+                    return False
+        if not math.isfinite(progress.tally.loss_sum):
+            raise TrainingDiverged(f"step {progress.step}: the {phase.split} loss is {progress.tally.loss_sum}")
+        progress.results.update(progress.tally.metrics(phase.split, plan.view, phase.hard))
+        progress.tally = None
+        progress.phase += 1
+    return True
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, batches: BatchSource, tally: Tally, hard: bool, device: torch.device
+) -> Generator[float, None, None]:
+    """Count the rest of `batches` into `tally`, in fp32; yields the seconds of each batch once it is counted."""
+    model.eval()
+    with (
+        hard_mode(model) if hard else nullcontext(),
+        closing(batches.iterate(0, tally.n_batches)) as rest,
+    ):
+        started = time.perf_counter()
+        for batch in rest:
+            there = batch.to(device)
+            tally.add(model(expand(there), there.lengths), batch.labels, batch.rows)
+            yield time.perf_counter() - started
+            started = time.perf_counter()
+
+
+def finish_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog) -> None:
+    """Write the epoch's row and line, keep the model if it is the best, and turn to the next epoch."""
+    progress = state.progress
+    progress.epoch += 1
+    measured = progress.results | gaps(progress.results)
+    score = score_of(measured)
+    better = progress.best is None or not plan.chooses_on_validation or score > progress.best.score
+    if better:
+        weights = copied_weights(state.model)
+        progress.best = Best(progress.epoch, progress.step, score, measured, weights)
+    progress.measured = measured
+    progress.epochs_without_better = 0 if better else progress.epochs_without_better + 1
+    row = epoch_row(state, plan, measured)
+    progress.seconds += row["seconds"]
+    metrics.append(row)
+    progress.n_rows = metrics.n_rows
+    log.info("%s", lines.epoch_line(row, progress, plan.config, plan.subset))
+    progress.batch = progress.phase = 0
+    progress.epoch_sums, progress.results = Sums(), {}
+    progress.train_seconds = progress.test_seconds = 0.0
+    if better and progress.best is not None:
+        plan.on_better(progress.best)
+    plan.on_epoch()
+
+
+def score_of(measured: dict[str, Any]) -> list[float]:
+    """What epochs are compared by, larger is better: recordings, then frames right on validation, then its loss.
+
+    A logic network is judged as what it will be used as: by its hard evaluation.
+    """
+    suffix = "_hard" if "val_loss_hard" in measured else ""
+    names = ("val_recording_accuracy", "val_frame_accuracy")
+    return [float(measured.get(name + suffix, 0.0)) for name in names] + [
+        -float(measured.get("val_loss" + suffix, 0.0))
+    ]
+
+
+def gaps(measured: dict[str, Any]) -> dict[str, float]:
+    """`<split>_gap`: what an accuracy loses when a logic network is discretised, soft minus hard."""
+    found = {}
+    for split in ("val", "test"):
+        for name in (f"{split}_frame_accuracy", f"{split}_recording_accuracy"):
+            if f"{name}_hard" in measured:
+                found[f"{split}_gap" + name.removeprefix(split).removesuffix("_accuracy")] = (
+                    measured[name] - measured[f"{name}_hard"]
+                )
+    return found
+
+
+def step_row(progress: Progress, rate: float) -> Row:
+    window = progress.window
+    return {
+        "kind": "step",
+        "step": progress.step,
+        "epoch": progress.epoch + 1,
+        "time": round(time.time(), 3),
+        "loss": window.loss / window.n_samples,
+        "learning_rate": rate,
+    }
+
+
+def epoch_row(state: TrainingState, plan: Plan, measured: dict[str, Any]) -> Row:
+    """One epoch's row: loss, accuracies and counts, speed; for logic networks also their gates."""
+    progress = state.progress
+    sums = progress.epoch_sums
+    sample = "frame" if plan.view == "frames" else "recording"
+    row: Row = {
+        "kind": "epoch",
+        "step": progress.step,
+        "epoch": progress.epoch,
+        "time": round(time.time(), 3),
+        "train_loss": sums.loss / sums.n_samples,
+        f"train_{sample}_accuracy": sums.n_correct / sums.n_samples,
+        **measured,
+        "seconds": round(progress.train_seconds + progress.test_seconds, 3),
+        "train_samples_per_second": sums.n_samples / max(progress.train_seconds, 1e-9),
+    }
+    if progress.best is not None:
+        row["best_epoch"] = progress.best.epoch
+    tested = sum(plan.evaluated[phase.split].n_samples for phase in plan.phases if phase.split == "test")
+    if tested:
+        row["test_samples_per_second"] = tested / max(progress.test_seconds, 1e-9)
+    if any(phase.hard for phase in plan.phases):
+        report = logic_report(state.model)
+        row["logic_gates"], row["logic_unused"] = report["gates"], report["unused"]
+        row |= {f"logic_histogram_{name}": count for name, count in report["histogram"].items()}
+    return row

@@ -1,0 +1,143 @@
+"""What a run trains on: the cached variant that its config names, the batches of its splits, and its network."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from difflogic_tonic import cache, models
+from difflogic_tonic.config import PrepareConfig, TrainConfig, load_prepare_config, repository_root
+from difflogic_tonic.data import Batches
+from difflogic_tonic.errors import CacheMissing, ConfigError
+from difflogic_tonic.nets.logic import has_hard_mode
+from difflogic_tonic.storage import Storage
+from difflogic_tonic.train.fit import BatchSource, Phase
+
+SPLITS = ("val", "test")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The splits of one variant as batches. `evaluated` lacks a split that is empty."""
+
+    manifest: cache.Manifest
+    place_name: str
+    train: BatchSource
+    evaluated: dict[str, BatchSource]
+    n_recordings: dict[str, int]
+    sample_shape: tuple[int, int, int]
+
+    @property
+    def subset(self) -> str | None:
+        """What was trained and tested on, if that is not the whole dataset."""
+        parts = [self.manifest.subset] if self.manifest.subset else []
+        if self.train.n_recordings < self.n_recordings["train"]:
+            parts.append(f"trained on {self.train.n_recordings:,} of {self.n_recordings['train']:,} recordings")
+        return "; ".join(parts) or None
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of `train.device`; `auto` takes a GPU if there is one. `ConfigError` for one that is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ConfigError(f"train.device: {wanted}, but {count} CUDA devices can be used here; use auto or cpu")
+    return device
+
+
+def find_or_prepare(config: TrainConfig, storage: Storage) -> cache.Variant:
+    """The variant that `config.data` names. The embedded dataset is prepared if missing. Raises `CacheMissing`."""
+    prepare = prepare_config(config)
+    wanted = cache.parameters_hash(cache.parameters_of(prepare)) if prepare and config.data.variant is None else None
+    shown = prepare.source if prepare else "configs/prepare_….yaml"
+
+    def find() -> cache.Variant:
+        return cache.find_variant(
+            storage,
+            config.data.name,
+            parameters_hash=wanted,
+            prefix=config.data.variant,
+            prepare_command=f"./prepare_data.sh {shown}",
+        )
+
+    try:
+        return find()
+    except CacheMissing:
+        if prepare is None or config.data.variant is not None or not config.facts.embedded:
+            raise
+        log.info("%s is not prepared yet: preparing it with %s", config.data.name, shown)
+        cache.prepare(prepare, storage)
+        return find()
+
+
+def prepare_config(config: TrainConfig) -> PrepareConfig | None:
+    """The prepare config that `data.prepare` names; for the embedded dataset, the shipped one without it."""
+    path = config.data.prepare
+    if path is None and config.data.variant is None and config.facts.embedded:
+        shipped = repository_root() / "configs" / "prepare_digits.yaml"
+        path = shipped if shipped.is_file() else None
+    if path is None:
+        return None
+    prepare = load_prepare_config(path)
+    if prepare.data.name != config.data.name:
+        raise ConfigError(
+            f"data.prepare: {path} prepares {prepare.data.name}, data.name is {config.data.name}; change one of them"
+        )
+    return prepare
+
+
+def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.device) -> Inputs:
+    """Open the splits of the variant in `path` as `config` wants them. Raises `CacheError` or `ConfigError`."""
+    reader = cache.CacheReader(path)
+    splits = {name: reader.split(name) for name in ("train", *SPLITS) if name in reader.manifest.splits}
+
+    def batches(name: str, shuffle: bool, subset: float | int | None) -> Batches:
+        return Batches(
+            splits[name],
+            config.view,
+            config.train.dataloader.batch_size,
+            config.base.seed,
+            shuffle,
+            config.train.dataloader.num_workers,
+            subset=subset,
+            max_frames=config.data.max_frames,
+            pin_memory=device.type == "cuda",
+        )
+
+    if not splits["train"].n_recordings:
+        raise CacheMissing(f"{path} has no training recordings; prepare it with a smaller data.val_fraction")
+    return Inputs(
+        reader.manifest,
+        place_name,
+        batches("train", True, config.data.subset),
+        {name: batches(name, False, None) for name in SPLITS if name in splits and splits[name].n_recordings},
+        {name: split.n_recordings for name, split in splits.items()},
+        sample_shape(config, reader.manifest),
+    )
+
+
+def sample_shape(config: TrainConfig, manifest: cache.Manifest) -> tuple[int, int, int]:
+    """Channels, height and width of what the network sees at once: a frame, or `max_frames` of them stacked."""
+    polarities, height, width = manifest.frame_shape
+    stacked = config.data.max_frames if config.view == "stacked" else None
+    return (polarities * (stacked or 1), height, width)
+
+
+def build_model(config: TrainConfig, inputs: Inputs, device: torch.device) -> nn.Module:
+    """The network of `config` on `device`, with `model.weights` loaded if there are any."""
+    model = models.build(config.model, inputs.sample_shape, len(inputs.manifest.classes), config.base.seed)
+    if config.model.weights is not None:
+        models.load_weights(model, config.model.weights)
+    return model.to(device)
+
+
+def evaluation_phases(model: nn.Module, inputs: Inputs) -> tuple[Phase, ...]:
+    """Every split that there is, soft and (logic networks) hard."""
+    kinds = (False, True) if has_hard_mode(model) else (False,)
+    return tuple(Phase(name, hard, inputs.n_recordings[name]) for name in inputs.evaluated for hard in kinds)

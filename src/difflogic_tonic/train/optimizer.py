@@ -1,0 +1,49 @@
+"""Optimizers and learning rates. A rate is a pure function of the position, so a resume needs no state of it."""
+
+import math
+
+import torch
+from torch import nn
+
+from difflogic_tonic.config.train import Train
+
+
+def build_optimizer(config: Train, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of `config` over all trainable parameters, as one fused kernel where every parameter allows it."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    fused = bool(parameters) and all(
+        parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point() for parameter in parameters
+    )
+    rate, decay = config.learning_rate, config.weight_decay
+    match config.optimizer:
+        case "adam":
+            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
+        case "adamw":
+            return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
+        case "sgd":
+            return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, fused=fused)
+
+
+def learning_rate_at(config: Train, step: int, steps_per_epoch: int) -> float:
+    """Learning rate of optimizer step `step` (from 0).
+
+    none    learning_rate
+    cosine  learning_rate · (1 + cos(π · step / last step of the run)) / 2, per step
+    step    learning_rate · step_gamma^(number of step_epochs that are over), per epoch
+
+    A resume with other epochs or another learning rate continues on the curve of the new values.
+    """
+    match config.schedule:
+        case "none":
+            return config.learning_rate
+        case "cosine":
+            done = min(1.0, step / (config.epochs * steps_per_epoch))
+            return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        case "step":
+            epoch = step // steps_per_epoch
+            return config.learning_rate * config.step_gamma ** sum(epoch >= after for after in config.step_epochs)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate

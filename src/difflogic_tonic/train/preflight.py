@@ -1,0 +1,149 @@
+"""Memory and disk that a run will need, estimated before its first step."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from difflogic_tonic.config.train import Train
+from difflogic_tonic.data import Batch, expand
+from difflogic_tonic.errors import OutOfMemory
+from difflogic_tonic.runs.checkpoint import KEEP
+from difflogic_tonic.storage import Storage, check_space, free_bytes
+from difflogic_tonic.train import lines
+
+MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1}
+"""Copies of the weights that an optimizer keeps."""
+
+_GROUP_FILES = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""Limit and use of the control group that this process sees as its own: version 2, version 1."""
+
+_OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "out of memory", "not enough memory")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes. `activations` is what backward keeps of one batch; `free` is of the device."""
+
+    weights: int
+    optimizer: int
+    activations: int
+    free: int
+    checkpoint: int
+
+    @property
+    def memory(self) -> int:
+        """At the peak of a step: weights, optimizer, activations, and gradients of weights and activations."""
+        return 2 * self.weights + self.optimizer + 2 * self.activations
+
+
+def estimate(model: nn.Module, sample: Batch, config: Train, device: torch.device) -> Estimate:
+    """Measured where it is cheap: a forward pass of up to two samples counts what backward would keep.
+
+    An estimate: temporary buffers of single operations, the allocator's reserve and the reading threads are not in it.
+    Neither weights nor random state change.
+    """
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    moments = MOMENTS[config.optimizer] * weights
+    few = _first(sample, min(2, len(sample))).to(device)
+    activations = math.ceil(_kept_for_backward(model, few) / len(few) * config.dataloader.batch_size)
+    # Weights, moments, and the best weights so far.
+    checkpoint = 2 * weights + moments
+    return Estimate(weights, moments, activations, free_memory(device), checkpoint)
+
+
+def report(found: Estimate, storage: Storage, device: torch.device) -> list[str]:
+    """Lines to print. Raises `StorageFull` if the checkpoints of the run cannot fit."""
+    # One more than is kept: the new one is written before the oldest goes.
+    needed = (KEEP + 1) * found.checkpoint
+    places = []
+    for place in storage.places:
+        check_space(place.root, needed, f"checkpoints in {place.name} storage")
+        places.append(f"{lines.size(needed)} of {lines.size(free_bytes(place.root))} free in {place.name} storage")
+    said = [
+        f"needs about {lines.size(found.memory)} of {lines.size(found.free)} free {device.type} memory "
+        f"(weights {lines.size(found.weights)}, activations {lines.size(found.activations)}), " + ", ".join(places)
+    ]
+    if found.memory > found.free:
+        said.append(f"warning: this may not fit in memory; {ADVICE}")
+    return said
+
+
+ADVICE = "try a smaller train.dataloader.batch_size, train.accumulate to keep the effective batch, or train.amp: bf16"
+
+
+def out_of_memory(error: BaseException, config: Train) -> OutOfMemory | None:
+    """The one line for an allocation that failed, on a GPU or a CPU; None if `error` is something else."""
+    text = str(error)
+    if not (
+        isinstance(error, torch.OutOfMemoryError | MemoryError) or any(part in text for part in _OUT_OF_MEMORY_TEXTS)
+    ):
+        return None
+    return OutOfMemory(
+        f"out of memory with train.dataloader.batch_size {config.dataloader.batch_size}, train.accumulate "
+        f"{config.accumulate}, train.amp {config.amp}; {ADVICE}, then continue with --resume or start anew with --fresh"
+    )
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be allocated: of the GPU, or the smaller of the machine's and the control group's."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free
+    return min(_machine_free(), _group_free())
+
+
+def _machine_free() -> int:
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 2**62
+
+
+def _group_free() -> int:
+    for limit, used in _GROUP_FILES:
+        try:
+            return int(Path(limit).read_text(encoding="ascii")) - int(Path(used).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue  # another version of control groups, or `max`: no limit
+    return 2**62
+
+
+def _kept_for_backward(model: nn.Module, batch: Batch) -> int:
+    kept: dict[int, int] = {}
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    devices = [batch.inputs.device] if batch.inputs.is_cuda else []
+    with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        model.train()
+        loss = F.cross_entropy(model(expand(batch), batch.lengths).float(), batch.labels)
+        del loss
+    with torch.no_grad():
+        for buffer, before in zip(model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+    return sum(kept.values())
+
+
+def _first(batch: Batch, n: int) -> Batch:
+    return Batch(
+        batch.inputs[:n],
+        batch.labels[:n],
+        batch.lengths[:n],
+        batch.rows[:n],
+        batch.packed,
+        batch.frame_shape,
+        batch.view,
+    )

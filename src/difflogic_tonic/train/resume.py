@@ -1,0 +1,78 @@
+"""What may change between two starts of a run, and what may not."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from difflogic_tonic.errors import ResumeMismatch
+from difflogic_tonic.runs.checkpoint import FORMAT
+from difflogic_tonic.train.state import Identity
+
+FIXED = (
+    "base.seed",
+    "data.name",
+    "data.subset",
+    "data.view",
+    "data.max_frames",
+    "train.optimizer",
+    "train.accumulate",
+    "train.dataloader.batch_size",
+)
+"""Keys that decide which samples come when, or what the optimizer keeps. The section of the model is fixed as well."""
+
+FREE_IN_MODEL = ("model.difflogic.backend",)
+"""How a model is computed, not what."""
+
+IGNORED = ("base.job_id", "model.weights")
+"""The initial weights are in the checkpoint's history already."""
+
+log = logging.getLogger(__name__)
+
+
+def check_same(snapshot: dict[str, Any], now: Identity) -> None:
+    """Raise `ResumeMismatch` with both values unless `snapshot` can go on as `now`; log what else has changed."""
+    if snapshot.get("format") != FORMAT:
+        raise ResumeMismatch(
+            f"the checkpoint has format {snapshot.get('format')}, this version reads {FORMAT}; "
+            f"continue it with the version that wrote it, or start anew with --fresh"
+        )
+    for what, before, after in (
+        ("dataset fingerprint", snapshot["fingerprint"], now.fingerprint),
+        ("classes", snapshot["classes"], now.classes),
+        ("frame shape", snapshot["frame_shape"], now.frame_shape),
+    ):
+        if before != after:
+            raise _mismatch(what, before, after)
+    for key, before, after in changes(snapshot["config"], now.config):
+        if _is_fixed(key, now.config["model"]["model_type"]):
+            raise _mismatch(key, before, after)
+        if key.partition(".")[0] != "model" and key not in IGNORED:
+            log.info("changed since the last start: %s %s, now %s", key, before, after)
+    if snapshot["threads"] != now.threads:
+        log.warning(
+            "the run used %s threads, now %s: sums may round differently in the last bit",
+            snapshot["threads"],
+            now.threads,
+        )
+
+
+def changes(before: Any, after: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys whose values differ, with both values; None for a key that one side lacks."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from changes(before.get(key), after.get(key), f"{prefix}.{key}" if prefix else key)
+    elif before != after:
+        yield prefix, before, after
+
+
+def _is_fixed(key: str, model_type: str) -> bool:
+    if key in FREE_IN_MODEL:
+        return False
+    return key in FIXED or key == "model.model_type" or key.startswith(f"model.{model_type.lower()}.")
+
+
+def _mismatch(what: str, before: object, after: object) -> ResumeMismatch:
+    return ResumeMismatch(
+        f"cannot resume: {what} was {before} in the checkpoint and is {after} now; "
+        f"put it back, or start anew with --fresh (the old run is kept under another name)"
+    )

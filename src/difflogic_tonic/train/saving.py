@@ -1,0 +1,62 @@
+"""When a checkpoint is due, and when the loop must come to an end."""
+
+import time
+from collections.abc import Callable
+
+from difflogic_tonic.runs.metrics import MetricsLog
+from difflogic_tonic.runs.signals import StopRequest
+from difflogic_tonic.runs.writer import CheckpointWriter
+from difflogic_tonic.train.state import TrainingState
+
+
+class Saver:
+    """Takes snapshots of `state` for `writer`, at most one per `interval_seconds` unless asked."""
+
+    def __init__(
+        self,
+        state: TrainingState,
+        metrics: MetricsLog,
+        writer: CheckpointWriter,
+        stop: StopRequest,
+        interval_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = state
+        self._metrics = metrics
+        self._writer = writer
+        self._stop = stop
+        self._interval = interval_seconds
+        self._clock = clock
+        self._saved_at = clock()
+
+    def between_steps(self) -> bool:
+        """Save if the interval is over; True if the loop must return now, because somebody asked this run to stop.
+
+        Called after every training step and every evaluation batch, when `state` is consistent. Raises the error of a
+        checkpoint that could not be written, if none is safe.
+        """
+        self._writer.check()
+        if self._stop:
+            return True
+        if self._clock() - self._saved_at >= self._interval:
+            self.save()
+        return False
+
+    def after_epoch(self, seconds: float) -> None:
+        """Save at the end of an epoch that took longer than the interval."""
+        if seconds >= self._interval:
+            self.save()
+
+    def save(self) -> None:
+        """Take a snapshot for the writing thread; skipped while that is still busy with the one before."""
+        if self._writer.busy:
+            return
+        self._metrics.sync()
+        self._writer.put(self._state.progress.position, self._state.snapshot())
+        self._saved_at = self._clock()
+
+    def save_and_wait(self) -> None:
+        """Take a snapshot and return when every place has it. Raises `StorageError` if none could take it."""
+        self._metrics.sync()
+        self._writer.put_and_wait(self._state.progress.position, self._state.snapshot())
+        self._saved_at = self._clock()

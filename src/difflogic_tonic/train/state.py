@@ -1,0 +1,190 @@
+"""Everything that a resume needs, in one place. A local of the loop that must survive and is not here is a bug."""
+
+import dataclasses
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from difflogic_tonic.runs.checkpoint import FORMAT, Position
+from difflogic_tonic.train.precision import Precision
+from difflogic_tonic.train.tally import Tally
+
+
+@dataclass
+class Sums:
+    """Training loss and right answers since they were last reset."""
+
+    loss: float = 0.0
+    n_correct: int = 0
+    n_samples: int = 0
+
+    def add(self, loss_sum: float, n_correct: int, n_samples: int) -> None:
+        self.loss += loss_sum
+        self.n_correct += n_correct
+        self.n_samples += n_samples
+
+
+@dataclass
+class Best:
+    """The best epoch so far: `score` is what it was chosen by, `metrics` its evaluation, `model` its state dict."""
+
+    epoch: int
+    step: int
+    score: list[float]
+    metrics: dict[str, Any]
+    model: dict[str, Any]
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    `epoch` epochs are finished, the last with the evaluation `measured`. Of the current one, `batch` batches are
+    trained on, then `phase` evaluations are finished, with `results` so far; `tally` is the one under way. `step`
+    counts optimizer steps, `evaluated` the evaluation batches since the last of them. `window` holds sums since the
+    last `step` row, `n_rows` is the length of metrics.jsonl. `seconds` is over all epochs and starts, `train_seconds`
+    and `test_seconds` are of the current epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    phase: int = 0
+    step: int = 0
+    evaluated: int = 0
+    epoch_sums: Sums = field(default_factory=Sums)
+    window: Sums = field(default_factory=Sums)
+    tally: Tally | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+    best: Best | None = None
+    epochs_without_better: int = 0
+    n_rows: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    test_seconds: float = 0.0
+
+    @property
+    def position(self) -> Position:
+        return Position(self.step, self.evaluated)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is made of. `config` is the resolved config as plain data; the others must stay the same."""
+
+    config: dict[str, Any]
+    fingerprint: str
+    classes: list[str]
+    frame_shape: tuple[int, int, int]
+    threads: int
+
+
+@dataclass
+class TrainingState:
+    """A run at one moment: live network, optimizer and scaler, and the progress."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    precision: Precision
+    identity: Identity
+    progress: Progress = field(default_factory=Progress)
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy on the CPU that later steps do not change: tensors and plain values only."""
+        scaler, best = self.precision.scaler, self.progress.best
+        progress = _copied(_plain(dataclasses.replace(self.progress, best=None)))
+        # The best weights are never written to again, so they can be shared.
+        progress["best"] = None if best is None else _plain(best)
+        return {
+            "format": FORMAT,
+            **dataclasses.asdict(self.identity),
+            "progress": progress,
+            "model": _copied(self.model.state_dict()),
+            "optimizer": _copied(self.optimizer.state_dict()),
+            "scaler": None if scaler is None else dict(scaler.state_dict()),
+            "skipped_in_a_row": self.precision.skipped_in_a_row,
+            "random": random_states(),
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Continue where `snapshot` was taken. The model must be the same; check that first (`resume.check_same`)."""
+        self.progress = _progress(snapshot["progress"])
+        self.model.load_state_dict(snapshot["model"])
+        # Moments from the checkpoint, learning rate and the like from the config, which may have changed.
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": snapshot["optimizer"]["state"], "param_groups": groups})
+        if self.precision.scaler is not None and snapshot["scaler"] is not None:
+            self.precision.scaler.load_state_dict(snapshot["scaler"])
+        self.precision.skipped_in_a_row = snapshot["skipped_in_a_row"]
+        set_random_states(snapshot["random"])
+
+
+def random_states() -> dict[str, Any]:
+    """The states of all global generators, as tensors and plain values."""
+    legacy = np.random.get_state(legacy=True)
+    assert isinstance(legacy, tuple), type(legacy)
+    kind, keys, position, has_gauss, gauss = legacy
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": list(random.getstate()),
+        "numpy": [str(kind), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(gauss)],
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    version, internal, gauss_next = states["python"]
+    random.setstate((version, tuple(internal), gauss_next))
+    kind, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators, which dropout and the like draw from; loaders and initial weights have their own."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def copied_weights(model: nn.Module) -> dict[str, Any]:
+    """The state dict, copied to the CPU."""
+    copy: dict[str, Any] = _copied(model.state_dict())
+    return copy
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as dicts, inside out; unlike `dataclasses.asdict`, tensors are not copied."""
+    if dataclasses.is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    return value
+
+
+def _progress(plain: dict[str, Any]) -> Progress:
+    tally, best = plain["tally"], plain["best"]
+    return Progress(
+        **plain
+        | {
+            "epoch_sums": Sums(**plain["epoch_sums"]),
+            "window": Sums(**plain["window"]),
+            "tally": None if tally is None else Tally(**tally),
+            "best": None if best is None else Best(**best),
+        }
+    )
+
+
+def _copied(value: Any) -> Any:
+    """`value` with every tensor copied to the CPU; containers become plain dicts, lists and tuples."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
