@@ -1,5 +1,6 @@
 """Prepare a dataset: `./prepare_data.sh CONFIG`. Arguments and config are checked before anything heavy is imported."""
 
+import io
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -44,5 +45,6 @@ def prepare(arguments: Namespace) -> int:
 
 if __name__ == "__main__":
     # A log file shows each line when it is written, not when a buffer is full.
-    sys.stdout.reconfigure(line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     sys.exit(run_command(main))

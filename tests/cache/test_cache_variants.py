@@ -1,0 +1,251 @@
+"""How training finds its variant, and the damage that is noticed on the way."""
+
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from difflogic_tonic.cache import (
+    CacheReader,
+    Prepared,
+    Variant,
+    find_variant,
+    load_manifest,
+    parameters_hash,
+    parameters_of,
+    prepare_source,
+    verify,
+)
+from difflogic_tonic.errors import CacheCorrupt, CacheMissing, StorageFull
+from difflogic_tonic.storage import Storage
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def prepared(source: Any, storage: Storage, make_config: Make) -> Prepared:
+    return prepare_source(make_config(), storage, source)
+
+
+def find(storage: Storage, hash_: str | None = None, prefix: str | None = None) -> Variant:
+    return find_variant(
+        storage, "NMNIST", parameters_hash=hash_, prefix=prefix, prepare_command="./prepare_data.sh configs/x.yaml"
+    )
+
+
+def flip(path: Path, at: int = -1) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+
+
+def payload_byte(variant: Path) -> int:
+    """The position of a byte in the middle of the frames of the first shard."""
+    from difflogic_tonic.cache.shard import open_shard
+
+    index = open_shard(variant / "train-00000.h5", variant.name)
+    return index.payload_at + int(index.offsets[-1]) * index.frame_nbytes // 2
+
+
+def test_scratch_is_read_if_it_has_the_variant(prepared: Prepared, storage: Storage) -> None:
+    shutil.rmtree(prepared.paths[1])
+    assert find(storage) == Variant(prepared.paths[0], "scratch", prepared.fingerprint)
+
+
+def test_it_is_found_by_its_parameters_without_the_recordings(
+    prepared: Prepared, source: Any, storage: Storage, make_config: Make
+) -> None:
+    other = prepare_source(make_config(overlap=0), storage, source)
+    for each, config in ((prepared, make_config()), (other, make_config(overlap=0))):
+        assert find(storage, parameters_hash(parameters_of(config))).fingerprint == each.fingerprint
+        assert find(storage, prefix=each.fingerprint[:10]).fingerprint == each.fingerprint
+
+
+def test_several_that_fit_are_listed(prepared: Prepared, source: Any, storage: Storage, make_config: Make) -> None:
+    other = prepare_source(make_config(overlap=0), storage, source)
+    with pytest.raises(CacheMissing, match=r"data\.variant=PREFIX") as caught:
+        find(storage)
+    for each in (prepared, other):
+        assert each.fingerprint[:12] in str(caught.value)
+    assert "a test subset" in str(caught.value)
+
+
+def test_none_names_both_places_and_the_command(storage: Storage) -> None:
+    with pytest.raises(CacheMissing) as caught:
+        find(storage)
+    for part in (*(str(place.data_dir("NMNIST")) for place in storage.places), "./prepare_data.sh configs/x.yaml"):
+        assert part in str(caught.value)
+
+
+def test_others_are_offered_when_none_fits(prepared: Prepared, storage: Storage) -> None:
+    for kind in ({"prefix": "0000"}, {"hash_": "0" * 64}):
+        with pytest.raises(CacheMissing, match=prepared.fingerprint[:12]):
+            find(storage, **kind)
+
+
+def test_an_empty_scratch_is_filled_from_project(
+    prepared: Prepared, storage: Storage, contents: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = contents(prepared.path)
+    shutil.rmtree(storage.scratch.root)
+    with caplog.at_level(logging.INFO):
+        assert find(storage) == Variant(prepared.path, "scratch", prepared.fingerprint)
+    assert contents(prepared.path) == wanted
+    assert str(prepared.paths[1]) in caplog.text
+
+
+def test_ten_at_once_copy_once(prepared: Prepared, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(storage.scratch.root)
+    copied: list[Path] = []
+    original = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda a, b: (copied.append(Path(a)), original(a, b))[1])
+    found: list[Variant] = []
+    threads = [threading.Thread(target=lambda: found.append(find(storage))) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {variant.path for variant in found} == {prepared.path}
+    assert len(found) == 10
+    assert len(copied) == len(load_manifest(prepared.path).shards)
+    assert verify(prepared.path) == []
+
+
+def test_a_scratch_that_cannot_take_it_is_passed_by_with_a_warning(
+    prepared: Prepared, storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(storage.scratch.root)
+
+    def full(*arguments: object, **options: object) -> None:
+        raise StorageFull("no space left in scratch")
+
+    monkeypatch.setattr("difflogic_tonic.cache.publish.check_space", full)
+    assert find(storage) == Variant(prepared.paths[1], "project", prepared.fingerprint)
+    assert "no space left in scratch" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "no manifest", "half a manifest"])
+def test_a_scratch_copy_that_lost_something_is_staged_again(
+    damage: str, prepared: Prepared, storage: Storage, contents: Make
+) -> None:
+    wanted = contents(prepared.path)
+    shard, manifest = prepared.path / "test-00000.h5", prepared.path / "manifest.json"
+    if damage == "truncated":
+        shard.write_bytes(shard.read_bytes()[:-1])
+    elif damage == "missing":
+        shard.unlink()
+    elif damage == "no manifest":
+        manifest.unlink()
+    else:
+        manifest.write_text(manifest.read_text()[:100])
+    assert find(storage).place_name == "scratch"
+    assert contents(prepared.path) == wanted
+
+
+def test_a_flipped_bit_in_project_is_found_when_staging(prepared: Prepared, storage: Storage) -> None:
+    damaged = prepared.paths[1] / "train-00000.h5"
+    flip(damaged, payload_byte(prepared.paths[1]))
+    shutil.rmtree(storage.scratch.root)
+    with pytest.raises(CacheCorrupt, match=r"reset_cache=true") as caught:
+        find(storage)
+    assert str(damaged) in str(caught.value)
+    assert not prepared.path.exists()
+    assert not [entry for entry in prepared.path.parent.iterdir() if "tmp" in entry.name]
+
+
+def test_a_killed_staging_leaves_nothing_that_is_taken_for_a_variant(
+    prepared: Prepared, storage: Storage, contents: Make
+) -> None:
+    wanted = contents(prepared.path)
+    shutil.rmtree(storage.scratch.root)
+    code = (
+        "import os, shutil, sys, pathlib\n"
+        "from difflogic_tonic.cache.publish import copy_variant\n"
+        "original = shutil.copyfile\n"
+        "def once(a, b):\n"
+        "    if pathlib.Path(a).name.startswith('val'): os.kill(os.getpid(), 9)\n"
+        "    return original(a, b)\n"
+        "shutil.copyfile = once\n"
+        "copy_variant(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(prepared.paths[1]), str(prepared.path)])
+    assert done.returncode == -9
+    assert not prepared.path.exists()
+    assert any("tmp" in entry.name for entry in prepared.path.parent.iterdir())
+    assert find(storage).path == prepared.path
+    assert contents(prepared.path) == wanted
+    assert not [entry for entry in prepared.path.parent.iterdir() if "tmp" in entry.name]
+
+
+def every_file(folder: Path) -> Iterator[Path]:
+    yield from (entry for entry in sorted(folder.iterdir()) if entry.suffix == ".h5")
+
+
+def test_verify_finds_any_flipped_bit(prepared: Prepared) -> None:
+    for path in every_file(prepared.path):
+        size = path.stat().st_size
+        for at in (
+            0,
+            700,
+            size // 2,
+            payload_byte(prepared.path) if "train-00000" in path.name else size - 9,
+            size - 1,
+        ):
+            flip(path, at)
+            problems = verify(prepared.path)
+            assert len(problems) == 1, (path, at)
+            assert str(path) in problems[0]
+            flip(path, at)
+    assert verify(prepared.path) == []
+
+
+def test_verify_names_missing_truncated_and_foreign_files(prepared: Prepared) -> None:
+    (prepared.path / "foreign").write_text("")
+    (prepared.path / "val-00000.h5").unlink()
+    shard = prepared.path / "test-00000.h5"
+    shard.write_bytes(shard.read_bytes()[:-5])
+    problems = "\n".join(verify(prepared.path))
+    for part in (
+        "foreign does not belong",
+        "val-00000.h5 is damaged: it is missing",
+        "test-00000.h5 is damaged: it has",
+    ):
+        assert part in problems
+
+
+def test_verify_notices_recordings_that_changed(prepared: Prepared, source: Any, make_source: Make) -> None:
+    assert verify(prepared.path, source) == []
+    first, second, *_ = sorted(source.files)
+    source.files[first] = bytes(reversed(source.files[first]))
+    del source.files[second]
+    source.files["Test/9/99999.bin"] = b"12345"
+    problems = "\n".join(verify(prepared.path, source))
+    for part in (f"source {first} changed", f"source {second} cannot be read", "Test/9/99999.bin was not there"):
+        assert part in problems
+
+
+def test_a_folder_without_our_manifest_is_never_deleted(
+    source: Any, storage: Storage, make_config: Make, prepared: Prepared
+) -> None:
+    for path in prepared.paths:
+        shutil.rmtree(path)
+        path.mkdir()
+        (path / "thesis.txt").write_text("mine")
+    again = prepare_source(make_config(reset_cache=True), storage, source)
+    assert verify(again.path) == []
+    for path in prepared.paths:
+        kept = [entry for entry in path.parent.iterdir() if ".damaged-" in entry.name]
+        assert [(entry / "thesis.txt").read_text() for entry in kept] == ["mine"]
+
+
+def test_a_truncated_shard_is_found_when_training_opens_it(prepared: Prepared) -> None:
+    shard = prepared.path / "train-00001.h5"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(CacheCorrupt, match=r"train-00001\.h5"):
+        CacheReader(prepared.path).split("train")
