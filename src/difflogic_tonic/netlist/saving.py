@@ -26,7 +26,7 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 def save_netlist(netlist: Netlist, path: Path) -> None:
-    """Write `path`, whole or not at all. StorageFull or StorageError where the disk refuses."""
+    """Write `path`, whole or not at all, and the folders above it. StorageFull or StorageError where this fails."""
     values = {
         "format": FORMAT,
         "version": VERSION,
@@ -40,6 +40,8 @@ def save_netlist(netlist: Netlist, path: Path) -> None:
     }
     values["sha256"] = _digest(values)
     lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
+    with storage_errors(path.parent, path.name):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
@@ -56,7 +58,8 @@ def load_netlist(path: Path) -> Netlist:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise NetlistCorrupt(f'{path} is not a netlist: expected a JSON object with "format": "{FORMAT}"')
     if values.get("version") != VERSION:
-        raise NetlistCorrupt(f"{path} has netlist version {values.get('version')}, this program reads {VERSION}")
+        version = repr(values.get("version"))[:40]
+        raise NetlistCorrupt(f"{path} has netlist version {version}, this program reads {VERSION}")
     missing = [name for name in (*FIELDS, "sha256") if name not in values]
     if missing:
         raise _damaged(path, f"{', '.join(missing)} missing")
@@ -72,7 +75,7 @@ def _from_plain(values: dict[str, Any]) -> Netlist:
     """ValueError where a value has the wrong type or the circuit is none."""
     for name, kind in (("n_inputs", int), ("classes", int), ("tau", float), ("gates", str)):
         if type(values[name]) is not kind:
-            raise ValueError(f"{name} is {values[name]!r:.40}, expected {kind.__name__}")
+            raise ValueError(f"{name} is {repr(values[name])[:40]}, expected {kind.__name__}")
     columns = {}
     for name in ("a", "b", "outputs"):
         if not isinstance(values[name], list) or not {type(node) for node in values[name]} <= {int}:
