@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -231,23 +232,12 @@ def test_with_locks_that_do_not_lock_the_bytes_are_the_same(
     reference = prepare_source(make_config(), storage, make_source())
     wanted = contents(reference.path)
     monkeypatch.setattr("fcntl.flock", lambda descriptor, operation: None)  # as on some network file systems
-    for _ in range(10):
+    for _ in range(5):
         for path in reference.paths:
             shutil.rmtree(path)
-        errors: list[BaseException] = []
-
-        def run(errors: list[BaseException] = errors) -> None:
-            try:
-                prepare_source(make_config(workers=1), storage, make_source())
-            except BaseException as error:
-                errors.append(error)
-
-        threads = [threading.Thread(target=run) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert errors == []
+        with ThreadPoolExecutor(3) as pool:
+            runs = [pool.submit(prepare_source, make_config(workers=1), storage, make_source()) for _ in range(3)]
+        assert [run.exception() for run in runs] == [None, None, None]
         assert [contents(path) for path in reference.paths] == [wanted, wanted]
 
 

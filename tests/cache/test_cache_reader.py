@@ -41,7 +41,7 @@ def content(rows: range, storage: str = "u8") -> ShardContent:
         source=np.array([10 + row for row in rows]),
         n_events=np.array([100 * row for row in rows]),
         assigned=np.array([10 + row for row in rows]),
-        assigned_crc32=np.array([row for row in rows], np.uint32),
+        assigned_crc32=np.array(rows, np.uint32),
         n_saturated=0,
     )
 

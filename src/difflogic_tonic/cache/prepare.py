@@ -12,6 +12,7 @@ from difflogic_tonic.cache.manifest import SPLITS, Manifest, Recordings, split_f
 from difflogic_tonic.cache.publish import complete_manifest, copy_variant, lock_path, publish
 from difflogic_tonic.cache.splits import ShardPlan, assign_splits, plan_shards
 from difflogic_tonic.config import PrepareConfig
+from difflogic_tonic.errors import CacheCorrupt
 from difflogic_tonic.storage import Place, Storage, check_space, file_lock, reap_leftovers, storage_errors
 
 if TYPE_CHECKING:
@@ -148,8 +149,9 @@ def _build_unlocked(
             return None
         manifest = _manifest(variant, built)
         publish(partial, final, manifest, replace=reset)
-    except FileNotFoundError:
-        # A racing writer renamed the folder under us: then the variant is published, with the bytes that ours has.
+    except (FileNotFoundError, CacheCorrupt):
+        # A racing writer renamed the folder under us, so that a file or a shard just written was not found: then the
+        # variant is published, with the bytes that ours has.
         reap_leftovers(final, own=True)
         manifest_of_other = complete_manifest(final)
         if manifest_of_other is None:

@@ -6,7 +6,7 @@ their own descriptors.
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +108,11 @@ class SplitReader:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_descriptors": {}, "_pid": -1}
 
-    def __del__(self) -> None:
-        if getattr(self, "_pid", None) == os.getpid():
-            self.close()
+    def __del__(self, getpid: Callable[[], int] = os.getpid, close: Callable[[int], None] = os.close) -> None:
+        # Defaults, because this module's globals may be gone when the interpreter ends.
+        if getattr(self, "_pid", None) == getpid():
+            while self._descriptors:
+                close(self._descriptors.popitem()[1])
 
     def _read(self, shard: int, frame: int, flat: memoryview, at: int, count: int) -> None:
         """Read `count` frames from global frame number `frame` on, all of one shard, into flat[at:…]."""
