@@ -61,5 +61,5 @@ def test_other_float_types_can_be_asked_for():
 
 
 def test_moving_a_batch_keeps_everything_else():
-    batch = make_batch([[1] * 6], "frames").to("cpu")
-    assert (batch.frame_shape, batch.packed, batch.view, len(batch)) == (SHAPE, False, "frames", 1)
+    batch = make_batch([[[1]]], "sequence", packed=True).to("cpu")
+    assert (batch.frame_shape, batch.packed, batch.view, len(batch)) == (SHAPE, True, "sequence", 1)

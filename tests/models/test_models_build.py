@@ -10,7 +10,7 @@ SMALL: dict[str, dict] = {
     "DiffLogic": {"difflogic": {"num_neurons": 80, "num_layers": 2}},
     "CNN": {"cnn": {"hidden": 8}},
     "MLP": {"mlp": {"hidden": [8]}},
-    "SNN": {"snn": {"architecture": "3C3-MP2-4C2-FC4"}},
+    "SNN": {"snn": {"architecture": "3C3-MP2-4C2-FC4", "threshold": 0.2}},
 }
 
 

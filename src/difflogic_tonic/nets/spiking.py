@@ -95,9 +95,9 @@ def _modules(layers: list[Layer], rule: NeuronRule, dropout: float, backend: str
 def _module(layer: Layer) -> nn.Module:
     match layer.kind:
         case "conv":
-            return nn.Conv2d(layer.input_shape[0], layer.output_shape[0], layer.size)
+            return _loud(nn.Conv2d(layer.input_shape[0], layer.output_shape[0], layer.size))
         case "dense":
-            return nn.Linear(prod(layer.input_shape), layer.output_shape[0])
+            return _loud(nn.Linear(prod(layer.input_shape), layer.output_shape[0]))
         case "max_pool":
             return nn.MaxPool2d(layer.size)
         case "average_pool":
@@ -107,3 +107,14 @@ def _module(layer: Layer) -> nn.Module:
             return nn.BatchNorm2d(layer.input_shape[0]) if image else nn.BatchNorm1d(layer.input_shape[0])
         case "dropout":
             return SequenceDropout(layer.probability)
+
+
+def _loud(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    """Weights of variance 2 / inputs (He et al. 2015), biases zero.
+
+    torch's own start is 2.4 times smaller: fewer neurons reach their threshold, and the layers behind them learn late.
+    """
+    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
