@@ -13,6 +13,7 @@ import hashlib
 import io
 import logging
 import os
+import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ class Checkpoints:
             else:
                 if hashlib.sha256(content).hexdigest() == file.digest:
                     self._verified.add(file.path)
-                    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), file
+                    return _unpack(content, file.path), file
                 problem = f"is damaged ({len(content):,} bytes do not match the sha256 in its name)"
                 _set_aside(file.path)
             log.warning("checkpoint %s %s; trying the one before", file.path, problem)
@@ -145,6 +146,17 @@ def pack(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
+
+
+def _unpack(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise CheckpointCorrupt(
+            f"{path} holds more than tensors and plain values, so this project did not write it; "
+            f"nothing in it was run; start anew with --fresh"
+        ) from error
+    return state
 
 
 def _parse(name: str) -> tuple[Position, str]:
