@@ -1,9 +1,14 @@
 """Raw recordings → events → frames, in memory: formats, denoising, slicing, framing, the embedded digits."""
 
+from typing import TYPE_CHECKING, Any
+
 from difflogic_tonic.events.atis import decode_atis, encode_atis
-from difflogic_tonic.events.framing import Framed, frame_recording, frame_recording_plain
-from difflogic_tonic.events.recipe import SEMANTICS_VERSION, FrameRecipe, overlap_events, recipe_from_config
+from difflogic_tonic.events.recipe import FrameRecipe, overlap_events, recipe_from_config
 from difflogic_tonic.events.stream import Events, count_frames, denoise, make_events, pack_bits, slice_by_count
+from difflogic_tonic.events.versions import SEMANTICS_VERSION
+
+if TYPE_CHECKING:
+    from difflogic_tonic.events.framing import Framed, frame_recording, frame_recording_plain
 
 __all__ = [
     "SEMANTICS_VERSION",
@@ -22,3 +27,12 @@ __all__ = [
     "recipe_from_config",
     "slice_by_count",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import numba with the first use of a kernel: a `prepare` with nothing to do never needs it."""
+    if name in {"Framed", "frame_recording", "frame_recording_plain"}:
+        from difflogic_tonic.events import framing
+
+        return getattr(framing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

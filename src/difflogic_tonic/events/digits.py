@@ -22,9 +22,6 @@ from difflogic_tonic.events.atis import encode_atis
 from difflogic_tonic.events.jit import kernel
 from difflogic_tonic.events.stream import Events
 
-GENERATOR_VERSION = 1
-"""Raised when any byte changes."""
-
 SEED = np.uint64(1797)
 SENSOR = 34
 IMAGE = 8

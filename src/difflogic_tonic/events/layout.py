@@ -14,14 +14,19 @@ _RECORDING_NAME = re.compile(r"(\d+)\.bin", re.ASCII)
 class Placed(NamedTuple):
     """A file inside a class folder. `path` is its standard path `Train/3/00012.bin`, whatever lies above `Train`.
 
-    `number` is None if the file has not the name of a recording.
+    `label` is -1 for a recording in the folder of no class, `number` is -1 for a file that has not the name of a
+    recording: both are files that should not be there.
     """
 
     prefix: str
     path: str
     split: Split
     label: int
-    number: int | None
+    number: int
+
+    @property
+    def is_recording(self) -> bool:
+        return self.label >= 0 and self.number >= 0
 
 
 def place(path: str, facts: DatasetFacts) -> Placed | None:
@@ -32,16 +37,24 @@ def place(path: str, facts: DatasetFacts) -> Placed | None:
     *above, split_folder, class_folder, name = ("", "", *path.split("/"))
     split = SPLIT_FOLDERS.get(split_folder.lower())
     # macOS adds `._00012.bin` beside each file and `__MACOSX/` beside the tree.
-    if split is None or class_folder not in facts.classes or name.startswith(".") or "__MACOSX" in above:
+    if split is None or any(map(is_hidden, (*above, class_folder, name))):
         return None
     match = _RECORDING_NAME.fullmatch(name)
+    label = facts.classes.index(class_folder) if class_folder in facts.classes else -1
+    if label < 0 and match is None:
+        return None
     return Placed(
         prefix="/".join((*above, split_folder)).lstrip("/"),
         path=f"{split.capitalize()}/{class_folder}/{name}",
         split=split,
-        label=facts.classes.index(class_folder),
-        number=int(match[1]) if match else None,
+        label=label,
+        number=int(match[1]) if match else -1,
     )
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is left out without a word."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def expected(facts: DatasetFacts) -> str:

@@ -7,9 +7,6 @@ from difflogic_tonic.config import PrepareConfig, SensorSize
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.events.stream import Warmup
 
-SEMANTICS_VERSION = 1
-"""Raised when the same recording and recipe give other frames than before: caches made earlier are then not found."""
-
 
 @dataclass(frozen=True)
 class FrameRecipe:
