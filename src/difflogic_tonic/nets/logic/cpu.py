@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+from collections.abc import Sequence
 from ctypes import POINTER, c_float, c_int, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from difflogic_tonic.nets.logic.cpu_build import KernelUnavailable, load_library
 
@@ -53,21 +53,50 @@ class Kernel:
     best_variant: int
 
 
-@dataclass(frozen=True)
 class Stack:
-    """What the kernel needs to know besides numbers that are trained.
+    """What the kernel needs to know besides numbers that are trained; built once and used for many calls.
 
-    `wirings`: per layer int32[2, n], contiguous, indices checked. `variant` None is the processor's best.
-    `bits`: inputs are packed, uint8[batch, ceil(in_features / 8)], first feature in the lowest bit.
+    `wirings`: per layer int32[2, n] on the CPU, contiguous, indices checked. `variant` None is the processor's best.
+    `packed`: inputs are uint8[batch, ceil(in_features / 8)], first feature in the lowest bit.
     """
 
-    in_features: int
-    widths: tuple[int, ...]
-    wirings: tuple[Tensor, ...]
-    classes: int
-    tau: float
-    bits: bool = False
-    variant: int | None = None
+    def __init__(
+        self,
+        kernel: Kernel,
+        in_features: int,
+        wirings: list[Tensor],
+        classes: int,
+        tau: float,
+        *,
+        packed: bool = False,
+        variant: int | None = None,
+    ) -> None:
+        for wiring in wirings:
+            assert wiring.is_cpu, wiring.device
+            assert wiring.is_contiguous()
+            assert wiring.dtype == torch.int32, wiring.dtype
+        self.kernel = kernel
+        self.classes = classes
+        self.packed = packed
+        self.columns = (in_features + 7) // 8 if packed else in_features
+        self.widths = [wiring.shape[1] for wiring in wirings]
+        self.neurons = sum(self.widths)
+        self._alive = (wirings, (c_int64 * len(wirings))(*self.widths), _pointers(wirings))
+        self._plan = _Plan()
+        self._plan.variant = kernel.best_variant if variant is None else variant
+        self._plan.in_features, self._plan.layers, self._plan.classes = in_features, len(wirings), classes
+        self._plan.tau = tau
+        self._plan.widths, self._plan.wiring = self._alive[1:]
+
+    def plan(self, x: Tensor, coefficients: Tensor) -> _Plan:
+        """One call's plan; x, coefficients and self have to outlive the call."""
+        assert x.shape[1:] == (self.columns,), (x.shape, self.columns)
+        plan = _Plan.from_buffer_copy(self._plan)
+        plan.threads = torch.get_num_threads()
+        plan.batch = x.shape[0]
+        plan.input_kind = _BITS if self.packed else _KINDS[x.dtype]
+        plan.input, plan.coefficients = x.data_ptr(), coefficients.data_ptr()
+        return plan
 
 
 @cache
@@ -86,15 +115,18 @@ def find_kernel() -> Kernel | str:
     return Kernel(library.logic_forward, library.logic_backward, library.logic_best_variant())
 
 
-def run_with_coefficients(kernel: Kernel, stack: Stack, x: Tensor, coefficients: Tensor) -> Tensor:
-    """Logits float32[batch, classes] from float32 coefficients [all neurons, 4]; differentiable in both tensors."""
-    logits: Tensor = _StackFunction.apply(kernel, stack, None, x, coefficients)
+def run_with_coefficients(stack: Stack, x: Tensor, coefficients: Tensor) -> Tensor:
+    """Logits float32[batch, classes] from float32 coefficients [all neurons, 4]; differentiable once, in both.
+
+    x: float32, uint8 or bool [batch, in_features] (uint8 above zero is 1), or packed; at least one sample.
+    """
+    logits: Tensor = _StackFunction.apply(stack, None, x, coefficients)
     return logits
 
 
-def run_with_logits(kernel: Kernel, stack: Stack, x: Tensor, weights: list[Tensor], temperature: float) -> Tensor:
+def run_with_logits(stack: Stack, x: Tensor, weights: list[Tensor], temperature: float) -> Tensor:
     """The same from the sixteen gate logits float32[n, 16] of each layer: softmax and its gradient in the kernel."""
-    logits: Tensor = _StackFunction.apply(kernel, stack, 1 / temperature, x, *weights)
+    logits: Tensor = _StackFunction.apply(stack, 1 / temperature, x, *weights)
     return logits
 
 
@@ -102,76 +134,57 @@ class _StackFunction(torch.autograd.Function):
     """`inverse_temperature` None: one trained tensor, the coefficients; else one of logits per layer."""
 
     @staticmethod
-    def forward(
-        ctx: Any, kernel: Kernel, stack: Stack, inverse_temperature: float | None, x: Tensor, *trained: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, stack: Stack, inverse_temperature: float | None, x: Tensor, *trained: Tensor) -> Tensor:
         x = x.detach().contiguous()
         trained = tuple(tensor.detach().contiguous() for tensor in trained)
-        neurons = sum(stack.widths)
-        norms = None
-        coefficients = trained[0]
+        for tensor in (x, *trained):
+            assert tensor.is_cpu, tensor.device
+        norms, coefficients = None, trained[0]
         if inverse_temperature is not None:
-            coefficients, norms = torch.empty(neurons, 4), torch.empty(neurons, 2)
+            norms, coefficients = torch.empty(stack.neurons, 2), torch.empty(stack.neurons, 4)
+        assert coefficients.shape == (stack.neurons, 4), coefficients.shape
+        assert coefficients.dtype == trained[-1].dtype == torch.float32, (coefficients.dtype, trained[-1].dtype)
         output = torch.empty(x.shape[0], stack.classes)
-        plan = _plan(kernel, stack, inverse_temperature, x, coefficients, norms, trained)
+        plan = stack.plan(x, coefficients)
+        _add_logits(plan, inverse_temperature, norms, trained)
         plan.output = output.data_ptr()
-        _call(kernel.forward, plan)
+        _call(stack.kernel.forward, plan)
         ctx.save_for_backward(x, coefficients, norms, *trained)
-        ctx.kernel, ctx.stack, ctx.inverse_temperature = kernel, stack, inverse_temperature
+        ctx.stack, ctx.inverse_temperature = stack, inverse_temperature
         return output
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("the CPU kernel has no second derivative; LogicNetwork(backend='eager') has")
         x, coefficients, norms, *trained = ctx.saved_tensors
         grad_output = grad_output.to(torch.float32).contiguous()
-        plan = _plan(ctx.kernel, ctx.stack, ctx.inverse_temperature, x, coefficients, norms, tuple(trained))
+        plan = ctx.stack.plan(x, coefficients)
+        _add_logits(plan, ctx.inverse_temperature, norms, trained)
         plan.grad_output = grad_output.data_ptr()
         grads = [torch.empty_like(tensor) for tensor in trained]
         if ctx.inverse_temperature is None:
             plan.grad_coefficients = grads[0].data_ptr()
         else:
-            plan.grad_logits = _pointers(tuple(grads))
-        grad_x = torch.empty_like(x) if ctx.needs_input_grad[3] else None
+            plan.grad_logits = _pointers(grads)
+        grad_x = torch.empty_like(x) if ctx.needs_input_grad[2] else None
         if grad_x is not None:
             plan.grad_input = grad_x.data_ptr()
-        _call(ctx.kernel.backward, plan)
-        return None, None, None, grad_x, *grads
+        _call(ctx.stack.kernel.backward, plan)
+        return None, None, grad_x, *grads
 
 
-def _plan(
-    kernel: Kernel,
-    stack: Stack,
-    inverse_temperature: float | None,
-    x: Tensor,
-    coefficients: Tensor,
-    norms: Tensor | None,
-    trained: tuple[Tensor, ...],
-) -> _Plan:
-    for tensor in (x, coefficients, *trained, *stack.wirings):
-        assert tensor.device.type == "cpu", tensor.device
-    assert coefficients.dtype == torch.float32, coefficients.dtype
-    width = (stack.in_features + 7) // 8 if stack.bits else stack.in_features
-    assert x.shape[1:] == (width,), (x.shape, width)
-    plan = _Plan()
-    plan.variant = kernel.best_variant if stack.variant is None else stack.variant
-    plan.threads = torch.get_num_threads()
-    plan.batch, plan.in_features = x.shape[0], stack.in_features
-    plan.layers, plan.classes = len(stack.widths), stack.classes
-    plan.input_kind = _BITS if stack.bits else _KINDS[x.dtype]
-    plan.tau = stack.tau
-    plan.widths = (c_int64 * len(stack.widths))(*stack.widths)
-    plan.wiring = _pointers(stack.wirings)
-    plan.input, plan.coefficients = x.data_ptr(), coefficients.data_ptr()
+def _add_logits(
+    plan: _Plan, inverse_temperature: float | None, norms: Tensor | None, trained: Sequence[Tensor]
+) -> None:
     if inverse_temperature is not None:
         assert norms is not None
         plan.inverse_temperature = inverse_temperature
         plan.logits, plan.norms = _pointers(trained), norms.data_ptr()
-    return plan
 
 
-def _pointers(tensors: tuple[Tensor, ...]) -> Any:
-    return (c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+def _pointers(tensors: Sequence[Tensor]) -> Any:
+    return (c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
 
 
 def _call(function: Any, plan: _Plan) -> None:

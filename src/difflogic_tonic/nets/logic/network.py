@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,10 @@ RESIDUAL_ABOVE_LAYERS = 6
 BACKENDS: tuple[str, ...] = ("auto", "eager", "cpu")
 
 
+# beside the networks, not in them: what ctypes points to can be neither copied nor pickled
+_STACKS: WeakKeyDictionary[nn.Module, tuple[tuple[object, ...], cpu.Stack]] = WeakKeyDictionary()
+
+
 class GroupSum(nn.Module):
     """[n, batch] -> [batch, classes]: class k is the sum of the k-th n / classes rows, divided by tau."""
 
@@ -27,7 +32,7 @@ class GroupSum(nn.Module):
         self.tau = tau
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.reshape(self.classes, -1, x.shape[1]).sum(1).t() / self.tau
+        return x.unflatten(0, (self.classes, x.shape[0] // self.classes)).sum(1).t() / self.tau
 
     def extra_repr(self) -> str:
         return f"{self.classes}, tau={self.tau:g}"
@@ -102,7 +107,6 @@ class LogicNetwork(nn.Module):
             )
             for before, after in pairwise((in_features, *widths))
         )
-        self._checked_wirings: tuple[tuple[int, int], ...] = ()
         self.head = GroupSum(classes, default_tau(widths[-1], classes) if tau is None else tau)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, packed: bool = False) -> Tensor:
@@ -113,22 +117,23 @@ class LogicNetwork(nn.Module):
         x = x.flatten(1)
         columns = (self.in_features + 7) // 8 if packed else self.in_features
         assert x.shape[1] == columns, (x.shape, columns)
+        kernel = self._kernel(x)
+        if kernel is not None:
+            return self._on_kernel(kernel, x, packed)
         # sums over thousands of gates and their gradients need more digits than autocast would leave them
         with torch.autocast(x.device.type, enabled=False):
-            kernel = self._kernel(x)
-            if kernel is None:
-                return self._eager(unpack_bits(x, self.in_features) if packed else x)
-            return self._on_kernel(kernel, x, packed)
+            return self._eager(unpack_bits(x, self.in_features) if packed else x)
 
     def _kernel(self, x: Tensor) -> cpu.Kernel | None:
         """The C kernel where it can take x, None where plain torch has to."""
         if self.backend == "eager":
             return None
-        fits = x.device.type == "cpu" and next(self.parameters()).dtype == torch.float32 and x.shape[0] > 0
+        weight = self._layers()[0].weight
+        fits = x.is_cpu and weight.is_cpu and weight.dtype == torch.float32 and x.shape[0] > 0
         if self.backend == "auto" and not fits:
             return None
         if not fits:
-            raise ConfigError(f"backend cpu needs float32 on the CPU, not {x.dtype} on {x.device}; auto takes any")
+            raise ConfigError(f"backend cpu needs float32 on the CPU, not {weight.dtype} on {x.device}; auto takes any")
         found = cpu.find_kernel()
         if isinstance(found, str):
             if self.backend == "cpu":
@@ -141,26 +146,40 @@ class LogicNetwork(nn.Module):
             x = x.to(torch.float32)
         elif x.dtype not in (torch.uint8, torch.bool):
             x = x > 0
-        stack = self._stack(packed)
+        stack = self._stack(kernel, packed)
         layers = self._layers()
-        temperatures = {layer.temperature for layer in layers}
-        if len(temperatures) == 1 and all(layer.mixes_logits for layer in layers):
-            return cpu.run_with_logits(kernel, stack, x, [layer.weight for layer in layers], temperatures.pop())
-        return cpu.run_with_coefficients(kernel, stack, x, torch.cat([layer.coefficients() for layer in layers]))
+        temperature = layers[0].temperature
+        if all(layer.mixes_logits and layer.temperature == temperature for layer in layers):
+            return cpu.run_with_logits(stack, x, [layer.weight for layer in layers], temperature)
+        with torch.autocast("cpu", enabled=False):
+            coefficients = torch.cat([layer.coefficients() for layer in layers])
+        return cpu.run_with_coefficients(stack, x, coefficients)
 
-    def _stack(self, packed: bool) -> cpu.Stack:
-        wirings = tuple(layer.wiring.contiguous() for layer in self._layers())
-        # a loaded state may hold anything, and C does not look: checked again whenever a buffer was written to
-        stamp = tuple((wiring.data_ptr(), wiring._version) for wiring in wirings)
-        if stamp != self._checked_wirings:
-            for layer in self._layers():
-                check_wiring(layer.wiring, layer.in_features)
-            self._checked_wirings = stamp
-        widths = tuple(layer.out_features for layer in self._layers())
-        return cpu.Stack(self.in_features, widths, wirings, self.head.classes, self.head.tau, packed)
+    def _stack(self, kernel: cpu.Kernel, packed: bool) -> cpu.Stack:
+        """The kernel's view of the wiring: made anew, and checked, whenever one of the buffers was written to.
+
+        C does not look where an index points, and a loaded state may hold anything.
+        """
+        wirings = [layer.wiring for layer in self._layers()]
+        stamp = (kernel, packed, self.head.tau, *((wiring.data_ptr(), wiring._version) for wiring in wirings))
+        known = _STACKS.get(self)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        for layer in self._layers():
+            check_wiring(layer.wiring, layer.in_features)
+        stack = cpu.Stack(
+            kernel,
+            self.in_features,
+            [wiring.contiguous() for wiring in wirings],
+            self.head.classes,
+            self.head.tau,
+            packed=packed,
+        )
+        _STACKS[self] = (stamp, stack)
+        return stack
 
     def _layers(self) -> list[LogicLayer]:
-        return [layer for layer in self.layers if isinstance(layer, LogicLayer)]
+        return list(self.layers)  # type: ignore[arg-type]  # a ModuleList does not say of what
 
     def _eager(self, x: Tensor) -> Tensor:
         dtype = next(self.parameters()).dtype

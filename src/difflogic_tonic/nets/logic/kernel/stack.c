@@ -16,14 +16,13 @@
 #include <immintrin.h>
 #endif
 
-#ifndef TILE
-#define TILE 16
-#endif
+#define TILE 16 /* samples, one cache line of floats, one mask of 16 bits */
 #define MAX_GROUPS 16
 #define MAX_THREADS 256
 #define CHUNK 512 /* neurons per piece of work outside of the tiles */
 
 typedef float four __attribute__((vector_size(16)));
+typedef int32_t four_ints __attribute__((vector_size(16)));
 typedef float loose_four __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* Coefficients of the sixteen gates, one row per coefficient. */
@@ -43,6 +42,12 @@ struct variant {
                             const float *, float *, int, int64_t);
     void (*mix)(const float *, float, int64_t, float *, float *);
     void (*mix_backward)(const float *, float, int64_t, const float *, const float *, const float *, float *);
+    int (*masks_of_floats)(const float *, int64_t, int, uint16_t *);
+    void (*masks_of_bytes)(const uint8_t *, int64_t, int, uint16_t *);
+    void (*rows_of_masks)(const uint16_t *, int64_t, float *);
+    /* 0 where rows of floats are as good as masks */
+    void (*first_forward)(const uint16_t *, float *, int64_t, const int32_t *, const int32_t *, const float *);
+    void (*first_backward)(const uint16_t *, const float *, int64_t, const int32_t *, const int32_t *, float *, int);
 };
 
 #define LANES 4
@@ -127,34 +132,12 @@ struct job {
     const struct variant *run;
     int64_t neurons, inner, widest, tiles, groups, tiles_per_group, scratch_floats;
     float *scratch, *partial;
-    int phases;
+    int masked, phases; /* masked: the first layer may read its input as masks */
     int64_t items[2];
     void (*phase[2])(struct job *, float *scratch, int64_t item);
     atomic_llong next[2], finished[2];
     atomic_int workers;
 };
-
-static void load_floats(const float *x, int64_t features, int samples, float *rows)
-{
-    for (int64_t d = 0; d < features; d++, rows += TILE)
-        for (int j = 0; j < samples; j++)
-            rows[j] = x[j * features + d];
-}
-
-static void load_bytes(const uint8_t *x, int64_t features, int samples, float *rows)
-{
-    for (int64_t d = 0; d < features; d++, rows += TILE)
-        for (int j = 0; j < samples; j++)
-            rows[j] = x[j * features + d] != 0;
-}
-
-static void load_bits(const uint8_t *x, int64_t features, int samples, float *rows)
-{
-    int64_t stride = (features + 7) / 8;
-    for (int64_t d = 0; d < features; d++, rows += TILE)
-        for (int j = 0; j < samples; j++)
-            rows[j] = x[j * stride + d / 8] >> (d & 7) & 1;
-}
 
 static int tile_samples(const struct plan *p, int64_t tile)
 {
@@ -162,29 +145,63 @@ static int tile_samples(const struct plan *p, int64_t tile)
     return left < TILE ? (int)left : TILE;
 }
 
-static void load_tile(const struct plan *p, int64_t tile, float *rows)
+static void masks_of_bits(const uint8_t *x, int64_t features, int samples, uint16_t *masks)
 {
-    int samples = tile_samples(p, tile);
-    int64_t first = tile * TILE, d = p->in_features;
+    int64_t stride = (features + 7) / 8;
+    for (int64_t q = 0; q < stride; q++) {
+        uint16_t columns[8] = {0};
+        for (int j = 0; j < samples; j++)
+            for (int k = 0; k < 8; k++)
+                columns[k] |= (uint16_t)((x[j * stride + q] >> k & 1) << j);
+        int64_t left = features - 8 * q;
+        memcpy(masks + 8 * q, columns, (size_t)(left < 8 ? left : 8) * sizeof *masks);
+    }
+}
+
+static void rows_of_floats(const float *x, int64_t features, int samples, float *rows)
+{
     if (samples < TILE) /* the samples that are not there */
-        memset(rows, 0, (size_t)d * TILE * sizeof(float));
+        memset(rows, 0, (size_t)features * TILE * sizeof(float));
+    for (int64_t d = 0; d < features; d++, rows += TILE)
+        for (int j = 0; j < samples; j++)
+            rows[j] = x[j * features + d];
+}
+
+/* The input of a tile, as masks where that is enough (returns 1), else as rows (returns 0). */
+static int load_tile(const struct job *job, int64_t tile, float *rows, uint16_t *masks)
+{
+    const struct plan *p = job->plan;
+    int samples = tile_samples(p, tile), binary = 1;
+    int64_t first = tile * TILE, d = p->in_features;
+    const float *floats = (const float *)p->input + first * d;
     if (p->input_kind == INPUT_FLOAT)
-        load_floats((const float *)p->input + first * d, d, samples, rows);
+        binary = job->run->masks_of_floats(floats, d, samples, masks);
     else if (p->input_kind == INPUT_BYTES)
-        load_bytes((const uint8_t *)p->input + first * d, d, samples, rows);
+        job->run->masks_of_bytes((const uint8_t *)p->input + first * d, d, samples, masks);
     else
-        load_bits((const uint8_t *)p->input + first * ((d + 7) / 8), d, samples, rows);
+        masks_of_bits((const uint8_t *)p->input + first * ((d + 7) / 8), d, samples, masks);
+    if (!binary)
+        rows_of_floats(floats, d, samples, rows);
+    else if (job->masked)
+        return 1;
+    else
+        job->run->rows_of_masks(masks, d, rows);
+    return 0;
 }
 
 /* All rows of the tile but those of the last layer; returns where the rows of the layer before the last start. */
-static const float *inner_forward(const struct job *job, float *rows)
+static const float *inner_forward(const struct job *job, float *rows, const uint16_t *masks, int masked)
 {
     const struct plan *p = job->plan;
     const float *c = p->coefficients;
     float *in = rows, *out = rows + p->in_features * TILE;
     for (int64_t l = 0; l + 1 < p->layers; l++) {
         int64_t n = p->widths[l];
-        job->run->layer_forward(in, out, n, p->wiring[l], p->wiring[l] + n, c);
+        const int32_t *a = p->wiring[l], *b = a + n;
+        if (l == 0 && masked)
+            job->run->first_forward(masks, out, n, a, b, c);
+        else
+            job->run->layer_forward(in, out, n, a, b, c);
         in = out;
         out += n * TILE;
         c += 4 * n;
@@ -196,9 +213,9 @@ static void forward_tile(struct job *job, float *scratch, int64_t tile)
 {
     const struct plan *p = job->plan;
     float *rows = scratch, *sums = scratch + job->inner * TILE;
+    uint16_t *masks = (uint16_t *)(sums + p->classes * TILE);
     int64_t last = p->layers - 1, n = p->widths[last];
-    load_tile(p, tile, rows);
-    const float *in = inner_forward(job, rows);
+    const float *in = inner_forward(job, rows, masks, load_tile(job, tile, rows, masks));
     job->run->group_sums(in, sums, n, p->wiring[last], p->wiring[last] + n, p->coefficients + 4 * (job->neurons - n),
                          p->classes);
     int samples = tile_samples(p, tile);
@@ -213,9 +230,9 @@ static void backward_tile(struct job *job, float *scratch, int64_t tile, float *
     const struct plan *p = job->plan;
     float *rows = scratch, *z = scratch + job->inner * TILE;
     float *gin = z + p->classes * TILE, *gout = gin + job->widest * TILE;
-    int samples = tile_samples(p, tile);
-    load_tile(p, tile, rows);
-    const float *in = inner_forward(job, rows);
+    uint16_t *masks = (uint16_t *)(gout + job->widest * TILE);
+    int samples = tile_samples(p, tile), masked = load_tile(job, tile, rows, masks);
+    const float *in = inner_forward(job, rows, masks, masked);
     const float *g = p->grad_output + tile * TILE * p->classes;
     for (int64_t k = 0; k < p->classes; k++)
         for (int j = 0; j < TILE; j++)
@@ -230,6 +247,8 @@ static void backward_tile(struct job *job, float *scratch, int64_t tile, float *
             memset(down, 0, (size_t)before * TILE * sizeof(float));
         if (l == p->layers - 1)
             job->run->backward_groups(in, z, down, n, a, b, p->coefficients + 4 * done, gc + 4 * done, fresh, p->classes);
+        else if (l == 0 && masked)
+            job->run->first_backward(masks, gout, n, a, b, gc + 4 * done, fresh);
         else
             job->run->backward_rows(in, gout, down, n, a, b, p->coefficients + 4 * done, gc + 4 * done, fresh);
         gin = gout;
@@ -316,6 +335,21 @@ static void *work(void *argument)
     return 0;
 }
 
+/* One block of memory is kept between calls: fresh pages cost as much as a layer. */
+static _Atomic(float *) spare;
+
+static float *take_block(size_t floats)
+{
+    float *block = atomic_exchange(&spare, 0);
+    if (block && *(size_t *)block >= floats)
+        return block;
+    free(block);
+    block = aligned_alloc(64, (floats + 16) * sizeof(float));
+    if (block)
+        *(size_t *)block = floats;
+    return block;
+}
+
 static int run_job(struct job *job, int64_t partial_floats)
 {
     int64_t most = job->items[0];
@@ -325,9 +359,10 @@ static int run_job(struct job *job, int64_t partial_floats)
     threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
     job->scratch_floats = (job->scratch_floats + 15) / 16 * 16;
     partial_floats = (partial_floats + 15) / 16 * 16;
-    job->partial = aligned_alloc(64, (size_t)(partial_floats + threads * job->scratch_floats) * sizeof(float));
-    if (!job->partial)
+    float *block = take_block((size_t)(partial_floats + threads * job->scratch_floats));
+    if (!block)
         return -1;
+    job->partial = block + 16;
     job->scratch = job->partial + partial_floats;
     pthread_t started[MAX_THREADS];
     int64_t count = 0;
@@ -337,7 +372,7 @@ static int run_job(struct job *job, int64_t partial_floats)
     work(job);
     while (count > 0)
         pthread_join(started[--count], 0);
-    free(job->partial);
+    free(atomic_exchange(&spare, block));
     return 0;
 }
 
@@ -351,6 +386,7 @@ static struct job new_job(const struct plan *p)
             job.widest = p->widths[l] > job.widest ? p->widths[l] : job.widest;
         }
     }
+    job.masked = job.run->first_forward && p->layers > 1 && !p->grad_input;
     job.tiles = (p->batch + TILE - 1) / TILE;
     job.tiles_per_group = (job.tiles + MAX_GROUPS - 1) / MAX_GROUPS;
     job.groups = job.tiles ? (job.tiles + job.tiles_per_group - 1) / job.tiles_per_group : 0;
@@ -369,7 +405,7 @@ static int64_t chunks(const struct plan *p)
 int logic_forward(const struct plan *p)
 {
     struct job job = new_job(p);
-    job.scratch_floats = (job.inner + p->classes) * TILE;
+    job.scratch_floats = (job.inner + p->classes) * TILE + (p->in_features + 1) / 2;
     if (p->logits) {
         job.phase[job.phases] = mix_chunk;
         job.items[job.phases++] = chunks(p);
@@ -383,7 +419,7 @@ int logic_forward(const struct plan *p)
 int logic_backward(const struct plan *p)
 {
     struct job job = new_job(p);
-    job.scratch_floats = (job.inner + p->classes + 2 * job.widest) * TILE;
+    job.scratch_floats = (job.inner + p->classes + 2 * job.widest) * TILE + (p->in_features + 1) / 2;
     job.phase[0] = backward_group;
     job.items[0] = job.groups;
     job.phase[1] = sum_chunk;
