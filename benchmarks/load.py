@@ -137,6 +137,8 @@ def tonic_loader(reader: SplitReader, rows: np.ndarray, folder: Path) -> Callabl
     from tonic import DiskCachedDataset
     from tonic.collation import PadTensors
 
+    torch.set_num_threads(1)  # CPU time of idle threads that spin would be charged to the peer
+
     class Frames(torch.utils.data.Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
             return len(rows)

@@ -50,6 +50,7 @@ class SplitReader:
         indices = [open_shard(path / shard.name, manifest.fingerprint, shard.size) for shard in facts.shards]
         self._payload_at = [index.payload_at for index in indices]
         self._starts = np.cumsum([0] + [int(index.offsets[-1]) for index in indices]).astype(np.int64)
+        self._first_frames: list[int] = self._starts.tolist()
         self.labels = _joined(indices, "labels")
         self.recording_ids = _joined(indices, "source")
         self.n_events = _joined(indices, "n_events")
@@ -96,9 +97,9 @@ class SplitReader:
         for place, (shard, first, length) in enumerate(
             zip(shards.tolist(), firsts.tolist(), lengths.tolist(), strict=True)
         ):
-            at = place * row_nbytes
-            self._read(shard, first, flat, at, length)
-            out[place, length:] = 0
+            self._read(shard, first, flat, place * row_nbytes, length)
+            if length < room:
+                out[place, length:] = 0
 
     def close(self) -> None:
         """Close this process's descriptors. They open again when needed."""
@@ -116,21 +117,21 @@ class SplitReader:
 
     def _read(self, shard: int, frame: int, flat: memoryview, at: int, count: int) -> None:
         """Read `count` frames from global frame number `frame` on, all of one shard, into flat[at:…]."""
-        wanted = count * self.frame_nbytes
-        position = self._payload_at[shard] + (frame - int(self._starts[shard])) * self.frame_nbytes
-        done = 0
-        while done < wanted:  # one turn, but that a read larger than 2 GiB or interrupted comes in parts
-            got = os.preadv(self._descriptor(shard), [flat[at + done : at + wanted]], position + done)
+        end = at + count * self.frame_nbytes
+        position = self._payload_at[shard] + (frame - self._first_frames[shard]) * self.frame_nbytes
+        descriptor = self._descriptors.get(shard) if self._pid == os.getpid() else None
+        if descriptor is None:
+            descriptor = self._open(shard)
+        while at < end:  # one turn, but that a read larger than 2 GiB or interrupted comes in parts
+            got = os.preadv(descriptor, (flat[at:end],), position)
             if not got:
                 raise CacheCorrupt(f"{self._paths[shard]} became shorter while it was read; run the same command again")
-            done += got
+            at, position = at + got, position + got
 
-    def _descriptor(self, shard: int) -> int:
+    def _open(self, shard: int) -> int:
+        """Open a shard in this process, which may be a fork of the one that opened the others."""
         if self._pid != os.getpid():
             self._descriptors, self._pid = {}, os.getpid()
-        descriptor = self._descriptors.get(shard)
-        if descriptor is not None:
-            return descriptor
         try:
             opened = os.open(self._paths[shard], os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
