@@ -2,6 +2,9 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from difflogic_tonic.arguments import evaluate_parser, parse
 from difflogic_tonic.errors import run_command

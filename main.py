@@ -2,7 +2,10 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from difflogic_tonic.arguments import parse, train_parser
 from difflogic_tonic.errors import run_command
