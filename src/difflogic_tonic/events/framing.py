@@ -58,7 +58,7 @@ def frame_recording_plain(data: Bytes, recipe: FrameRecipe, where: str) -> Frame
     counts, n_saturated = count_frames(events, slices, recipe.sensor)
     if recipe.storage == "bits":
         return Framed(pack_bits(counts), len(events), 0)
-    return Framed(counts.reshape(len(counts), -1), len(events), n_saturated)
+    return Framed(counts.reshape(len(counts), recipe.frame_nbytes), len(events), n_saturated)
 
 
 def _saturated(positions: npt.NDArray[np.int32], recipe: FrameRecipe) -> int:

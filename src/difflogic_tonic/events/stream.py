@@ -1,5 +1,6 @@
 """Events in memory, and the plain numpy reference of everything that the kernels do with them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,9 +47,9 @@ def denoise(events: Events, denoise_us: int, warmup: Warmup = "keep") -> Events:
 
     Each pixel remembers until when its last event supports its neighbours; an event survives if one of its neighbours
     still does. Polarity is ignored, a pixel does not support itself, and events that are dropped support others.
-    `denoise_us` 0 keeps everything. This is the rule of tonic 1.7.0's `Denoise`, and so is its start: every pixel
-    inside the bounding box of the recording begins as if it supported until time `denoise_us` (`warmup="keep"`). With
-    `warmup="drop"` there is no support before the first event.
+    `denoise_us` 0 keeps everything. This is the rule of tonic 1.7.0's `Denoise`, and so is its start: every pixel,
+    up to the last column and the last row that fire at all, begins as if it supported until time `denoise_us`
+    (`warmup="keep"`). With `warmup="drop"` there is no support before the first event.
     """
     if denoise_us == 0 or len(events) == 0:
         return events
@@ -104,4 +105,4 @@ def count_frames(
 
 def pack_bits(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Where there was an event: counts u8[T, ...] → u8[T, ceil(values / 8)], lowest bit first, 0 at the end."""
-    return np.packbits(frames.reshape(len(frames), -1) > 0, axis=1, bitorder="little")
+    return np.packbits(frames.reshape(len(frames), math.prod(frames.shape[1:])) > 0, axis=1, bitorder="little")
