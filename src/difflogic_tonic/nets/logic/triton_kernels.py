@@ -31,7 +31,9 @@ import triton.language as tl
 
 
 @triton.jit
-def pack_inputs(x, bits, batch, features, columns, octets_all, PACKED: tl.constexpr, OCTETS: tl.constexpr, FEATURES: tl.constexpr):
+def pack_inputs(
+    x, bits, batch, features, columns, octets_all, PACKED: tl.constexpr, OCTETS: tl.constexpr, FEATURES: tl.constexpr
+):
     """x u8[batch, columns], above zero is 1, or PACKED eight features to a byte -> bits u8[features, octets_all]."""
     feature = tl.program_id(0) * FEATURES + tl.arange(0, FEATURES)
     octet = tl.program_id(1) * OCTETS + tl.arange(0, OCTETS)
@@ -81,20 +83,21 @@ def mix_gates(logits, coefficients, n, inverse_temperature, NEURONS: tl.constexp
 
 
 @triton.jit
-def mix_gates_backward(logits, partial, grad_logits, n, chunks, chunk_stride, inverse_temperature, NEURONS: tl.constexpr):
-    """partial f32[chunks, n, 4], chunks `chunk_stride` numbers apart: gradient of coefficients -> f32[n, 16]."""
+def mix_gates_backward(logits, partial, grad_logits, n, neurons, chunks, inverse_temperature, NEURONS: tl.constexpr):
+    """partial f32[chunks, neurons, 4] from this layer's first neuron on -> gradient of its logits f32[n, 16]."""
     neuron = tl.program_id(0) * NEURONS + tl.arange(0, NEURONS)
     gate = tl.arange(0, 16)[None, :]
     valid = neuron < n
     p = _gate_probabilities(logits, neuron, gate, valid, inverse_temperature)
     m0, m1, m2, m3 = _gate_columns(gate)
     pull = tl.zeros([NEURONS, 16], tl.float32)  # gradient of each gate's probability
-    for chunk in range(chunks):
-        source = partial + chunk.to(tl.int64) * chunk_stride + neuron.to(tl.int64) * 4
+    source = partial + neuron.to(tl.int64) * 4
+    for _ in range(chunks):
         pull += m0 * tl.load(source, mask=valid, other=0.0)[:, None]
         pull += m1 * tl.load(source + 1, mask=valid, other=0.0)[:, None]
         pull += m2 * tl.load(source + 2, mask=valid, other=0.0)[:, None]
         pull += m3 * tl.load(source + 3, mask=valid, other=0.0)[:, None]
+        source += neurons * 4
     mean = tl.sum(p * pull, 1)[:, None]
     grad = p * (pull - mean) * inverse_temperature
     tl.store(grad_logits + neuron.to(tl.int64)[:, None] * 16 + gate, grad, mask=valid[:, None])
@@ -141,8 +144,18 @@ def forward_layer(x, y, wiring, coefficients, n, stride, BITS: tl.constexpr, ROW
 
 @triton.jit
 def forward_groups(
-    x, partial, wiring, coefficients, n, group, splits, steps, stride,
-    BITS: tl.constexpr, ROWS: tl.constexpr, OCTETS: tl.constexpr,
+    x,
+    partial,
+    wiring,
+    coefficients,
+    n,
+    group,
+    splits,
+    steps,
+    stride,
+    BITS: tl.constexpr,
+    ROWS: tl.constexpr,
+    OCTETS: tl.constexpr,
 ):
     """The last layer: partial f32[classes, splits, stride], sums over steps * ROWS neurons of one class."""
     split, label = tl.program_id(0), tl.program_id(1)
@@ -158,7 +171,9 @@ def forward_groups(
 
 
 @triton.jit
-def sum_groups(partial, logits, batch, classes, splits, stride, inverse_tau, SPLITS: tl.constexpr, COLUMNS: tl.constexpr):
+def sum_groups(
+    partial, logits, batch, classes, splits, stride, inverse_tau, SPLITS: tl.constexpr, COLUMNS: tl.constexpr
+):
     """partial f32[classes, splits, stride] -> logits f32[batch, classes]."""
     label = tl.program_id(0)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -191,14 +206,31 @@ def spread_gradient(grad, largest, unscale, rows, batch, classes, stride, invers
 
 @triton.jit
 def backward_layer(
-    x, gy, gx, starts, readers, others, coefficients, partial, unscale, width, n, group, stride,
-    GROUPED: tl.constexpr, UNSCALE: tl.constexpr, EDGES: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    x,
+    gy,
+    gx,
+    starts,
+    readers,
+    others,
+    coefficients,
+    partial,
+    unscale,
+    width,
+    neurons,
+    group,
+    stride,
+    GROUPED: tl.constexpr,
+    UNSCALE: tl.constexpr,
+    EDGES: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):
-    """x [width, stride], gradient gy of the outputs -> gx [width, stride] and partial f32[column blocks, n, 4].
+    """x [width, stride], gradient gy of the outputs -> gx [width, stride] and partial f32[column blocks, neurons, 4].
 
     Row r has the edges starts[r] to starts[r + 1]; an edge is readers i32 (2 * neuron, + 1 where it reads r as b) and
     others i32 (the row that this neuron reads with its other input). gy has one row per neuron, or GROUPED one per
-    `group` neurons. EDGES edges of each row are loaded before the first is used. UNSCALE: gx is multiplied by `unscale`, as `partial` is.
+    `group` neurons. `neurons` is those of all layers, `partial` points to this layer's first. EDGES edges of each row
+    are loaded before the first is used. `unscale` multiplies partial, and gx where UNSCALE.
     """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     chunk = tl.program_id(1)
@@ -225,29 +257,41 @@ def backward_layer(
         slope = tl.load(numbers + 1 + is_b, mask=active, other=0.0)[:, :, None]
         bend = tl.load(numbers + 3, mask=active, other=0.0)[:, :, None]
         total += tl.sum(g * (slope + bend * v), 0, keep_dims=True)
-        _write_sums(partial, chunk, n, neuron, active & (is_b == 0), g, own, v, back)
+        _write_sums(partial, chunk, neurons, neuron, active & (is_b == 0), g, own, v, back)
     if UNSCALE:
         total *= back
     tl.store(gx + cell, total, mask=real)
 
 
 @triton.jit
-def _write_sums(partial, chunk, n, neuron, write, g, a, b, unscale):
-    """The gradient of each neuron's coefficients over this block of columns (the last axis)."""
-    target = partial + (chunk.to(tl.int64) * n + neuron) * 4
+def _write_sums(partial, chunk, neurons, neuron, write, g, a, b, unscale):
+    """The gradient of the coefficients of neuron [EDGES, ROWS] over this block of columns, the last axis of g, a, b."""
     ga = g * a
-    tl.store(target, tl.sum(g, 2) * unscale, mask=write)
-    tl.store(target + 1, tl.sum(ga, 2) * unscale, mask=write)
-    tl.store(target + 2, tl.sum(g * b, 2) * unscale, mask=write)
-    tl.store(target + 3, tl.sum(ga * b, 2) * unscale, mask=write)
+    # joined, so that they are written as one piece of 16 bytes
+    one_b = tl.join(tl.sum(g, 2), tl.sum(g * b, 2))
+    a_ab = tl.join(tl.sum(ga, 2), tl.sum(ga * b, 2))
+    sums = tl.reshape(tl.join(one_b, a_ab), [neuron.shape[0], neuron.shape[1], 4])
+    target = partial + (chunk.to(tl.int64) * neurons + neuron)[:, :, None] * 4 + tl.arange(0, 4)[None, None, :]
+    tl.store(target, sums * unscale, mask=write[:, :, None])
 
 
 @triton.jit
 def backward_weights(
-    x, gy, wiring, partial, unscale, n, group, stride,
-    GROUPED: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr, OCTETS: tl.constexpr,
+    x,
+    gy,
+    wiring,
+    partial,
+    unscale,
+    n,
+    neurons,
+    group,
+    stride,
+    GROUPED: tl.constexpr,
+    BITS: tl.constexpr,
+    ROWS: tl.constexpr,
+    OCTETS: tl.constexpr,
 ):
-    """As backward_layer without gx: partial f32[column blocks, n, 4], a block of neurons per program."""
+    """As backward_layer without gx: a block of neurons per program, which reads two rows for each."""
     neuron = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     chunk = tl.program_id(1)
     octet = chunk * OCTETS + tl.arange(0, OCTETS)
@@ -255,10 +299,6 @@ def backward_weights(
     a = _read_rows(x, tl.load(wiring + neuron, mask=valid, other=0), octet, stride, BITS)
     b = _read_rows(x, tl.load(wiring + n + neuron, mask=valid, other=0), octet, stride, BITS)
     g = _read_rows(gy, tl.where(valid, neuron // group if GROUPED else neuron, 0), octet, stride, False)
-    back = tl.load(unscale)
-    target = partial + (chunk.to(tl.int64) * n + neuron) * 4
-    ga = g * a
-    tl.store(target, tl.sum(tl.sum(g, 2), 1) * back, mask=valid)
-    tl.store(target + 1, tl.sum(tl.sum(ga, 2), 1) * back, mask=valid)
-    tl.store(target + 2, tl.sum(tl.sum(g * b, 2), 1) * back, mask=valid)
-    tl.store(target + 3, tl.sum(tl.sum(ga * b, 2), 1) * back, mask=valid)
+    shape: tl.constexpr = [1, ROWS, OCTETS * 8]
+    g, a, b = tl.reshape(g, shape), tl.reshape(a, shape), tl.reshape(b, shape)
+    _write_sums(partial, chunk, neurons, neuron[None, :], valid[None, :], g, a, b, tl.load(unscale))
