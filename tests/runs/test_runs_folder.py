@@ -61,7 +61,7 @@ def test_a_resume_finds_the_folder_as_it_was(start: str, storage: Storage) -> No
 
 
 def test_a_second_process_is_refused_while_the_first_lives(storage: Storage) -> None:
-    read, write = os.pipe()
+    read, _keeps_it_open = os.pipe()
     ready_read, ready_write = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -50,7 +50,6 @@ def log_to_console() -> None:
     logger.setLevel(logging.INFO)
     if any(isinstance(handler, _Console) for handler in logger.handlers):
         return
-    logger.propagate = False
     console = _Console()
     console.setFormatter(_Plain("%(message)s"))
     logger.addHandler(console)

@@ -180,14 +180,15 @@ class Run:
         saver = Saver(self.state, metrics, writer, stop, 60 * self.config.train.checkpoint_interval_minutes)
         self._status("running")
         try:
-            try:
-                finished = fit(self.state, plan, metrics, saver)
-            except (RuntimeError, MemoryError) as error:
-                memory = preflight.out_of_memory(error, self.config.train)
-                if memory is None:
-                    raise
-                raise memory from error
+            finished = fit(self.state, plan, metrics, saver)
             saver.save_and_wait()
+        except StorageError as error:
+            raise type(error)(f"{error} (with --resume added)") from error
+        except (RuntimeError, MemoryError) as error:
+            memory = preflight.out_of_memory(error, self.config.train)
+            if memory is None:
+                raise
+            raise memory from error
         finally:
             writer.close()
         self.save("last", self._last())
