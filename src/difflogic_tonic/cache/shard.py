@@ -14,14 +14,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION
 from difflogic_tonic.cache.manifest import again
 from difflogic_tonic.errors import CacheCorrupt
-from difflogic_tonic.storage import fsync_dir, fsync_file, partial_path, storage_errors
+from difflogic_tonic.storage import atomic_write
 
 if TYPE_CHECKING:
     import h5py
@@ -74,18 +74,14 @@ class ShardIndex:
 
 def write_shard(path: Path, content: ShardContent) -> None:
     """Write a shard under a temporary name, fsync, rename, fsync the folder. StorageFull when the disk is full."""
-    partial = partial_path(path)
-    needed = sum(part.nbytes for part in content.frames) + sum(part.nbytes for part in content.index.values())
-    try:
-        with storage_errors(path.parent, path.name, needed):
-            at = _write_header(partial, content)
-            _write_payload(partial, at, content.frames)
-            fsync_file(partial)
-            os.rename(partial, path)
-            fsync_dir(path.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    before, after = _surroundings(content)
+    payload = [np.ascontiguousarray(part).data for part in content.frames]
+    needed = len(before) + sum(part.nbytes for part in payload) + len(after)
+    with atomic_write(path, needed) as partial, open(partial, "wb") as file:
+        file.write(before)
+        for part in payload:
+            file.write(part)
+        file.write(after)
 
 
 def open_shard(path: Path, fingerprint: str, size: int | None = None) -> ShardIndex:
@@ -125,7 +121,20 @@ def index_crc32(index: dict[str, np.ndarray]) -> int:
     return crc
 
 
-def _write_header(path: Path, content: ShardContent) -> int:
+def _surroundings(content: ShardContent) -> tuple[bytes, bytes]:
+    """What HDF5 writes before and after the payload, as two pieces of the file.
+
+    HDF5 writes them to a file in memory, in which the payload is a hole: on a disk that fills up the library fails in
+    ways that cannot be told from others, and corrupts its heap. Plain writes to the disk report plain errors.
+    """
+    with open(os.memfd_create("shard"), "w+b", buffering=0) as memory:
+        payload_at = _write_header(memory, content)
+        end = payload_at + sum(part.nbytes for part in content.frames)
+        size = os.fstat(memory.fileno()).st_size
+        return os.pread(memory.fileno(), payload_at, 0), os.pread(memory.fileno(), size - end, end)
+
+
+def _write_header(memory: BinaryIO, content: ShardContent) -> int:
     """Everything but the payload, for which room is left; returns the byte at which it starts."""
     import h5py
 
@@ -135,7 +144,7 @@ def _write_header(path: Path, content: ShardContent) -> int:
     crc = 0
     for part in content.frames:
         crc = zlib.crc32(np.ascontiguousarray(part).data, crc)
-    with h5py.File(path, "w", libver=LIBRARY_VERSIONS, locking=False) as file:
+    with h5py.File(memory, "w", libver=LIBRARY_VERSIONS) as file:
         payload_at = _reserve_payload(file, PAYLOAD[content.storage], shape)
         for name, values in index.items():
             file.create_dataset(name, data=values, track_times=False)
@@ -151,7 +160,7 @@ def _write_header(path: Path, content: ShardContent) -> int:
 
 
 def _reserve_payload(file: "h5py.File", name: str, shape: tuple[int, ...]) -> int:
-    """Create the payload dataset without writing it, so that plain writes can follow and report plain errors."""
+    """Create the payload dataset without writing it, so that it stays a hole."""
     from h5py import h5d, h5p, h5s, h5t
 
     layout = h5p.create(h5p.DATASET_CREATE)
@@ -161,13 +170,6 @@ def _reserve_payload(file: "h5py.File", name: str, shape: tuple[int, ...]) -> in
     layout.set_obj_track_times(False)
     dataset = h5d.create(file.id, name.encode(), h5t.STD_U8LE, h5s.create_simple(shape), layout)
     return int(dataset.get_offset() or 0)  # None for a shard without frames
-
-
-def _write_payload(path: Path, at: int, frames: Sequence[np.ndarray]) -> None:
-    with open(path, "r+b") as file:
-        file.seek(at)
-        for part in frames:
-            file.write(np.ascontiguousarray(part).data)
 
 
 def _read_index(path: Path, file: "h5py.File", fingerprint: str, size: int) -> ShardIndex:
