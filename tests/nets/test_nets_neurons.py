@@ -19,6 +19,9 @@ RULES = [
 ]
 
 
+both = pytest.mark.parametrize("lif", [lif_reference, lif_fused])
+
+
 def one_neuron(*currents: float) -> Tensor:
     return torch.tensor(currents).unsqueeze(1)
 
@@ -30,44 +33,49 @@ def spikes_and_gradient(lif, x: Tensor, counts: list[int], rule: NeuronRule) -> 
     return s.detach(), x.grad
 
 
-def test_a_constant_current_charges_halfway_each_step_until_the_spike():
+@both
+def test_a_constant_current_charges_halfway_each_step_until_the_spike(lif):
     # tau 2 and x = 1.2: h = 0.6, 0.9, 1.05 -> spike, back to 0, 0.6
-    s = lif_reference(one_neuron(1.2, 1.2, 1.2, 1.2), [1] * 4, NeuronRule(tau=2))
+    s = lif(one_neuron(1.2, 1.2, 1.2, 1.2), [1] * 4, NeuronRule(tau=2))
     assert s.flatten().tolist() == [0, 0, 1, 0]
 
 
-def test_a_spike_at_exactly_the_threshold_counts():
-    assert lif_reference(one_neuron(2.0), [1], NeuronRule(tau=2, threshold=1)).item() == 1
+@both
+def test_a_spike_at_exactly_the_threshold_counts(lif):
+    assert lif(one_neuron(2.0), [1], NeuronRule(tau=2, threshold=1)).item() == 1
 
 
-def test_a_soft_reset_keeps_what_is_above_the_threshold():
-    # tau 1: h is the input; 2.5 leaves 1.5 behind softly, but with tau 1 nothing is carried: take tau 2
+@both
+def test_a_soft_reset_keeps_what_is_above_the_threshold(lif):
     # h = 2.5 -> spike, v = 1.5 (soft) or 0 (hard); then x = 0.6: h = 1.05 -> spike, or 0.3 -> none
     currents = one_neuron(5.0, 0.6)
-    assert lif_reference(currents, [1, 1], NeuronRule(tau=2, reset="soft")).flatten().tolist() == [1, 1]
-    assert lif_reference(currents, [1, 1], NeuronRule(tau=2, reset="hard")).flatten().tolist() == [1, 0]
+    assert lif(currents, [1, 1], NeuronRule(tau=2, reset="soft")).flatten().tolist() == [1, 1]
+    assert lif(currents, [1, 1], NeuronRule(tau=2, reset="hard")).flatten().tolist() == [1, 0]
 
 
-def test_tau_of_one_step_remembers_nothing():
-    s = lif_reference(one_neuron(0.9, 0.9, 1.0), [1] * 3, NeuronRule(tau=1))
+@both
+def test_tau_of_one_step_remembers_nothing(lif):
+    s = lif(one_neuron(0.9, 0.9, 1.0), [1] * 3, NeuronRule(tau=1))
     assert s.flatten().tolist() == [0, 0, 1]
 
 
-def test_the_gradient_of_one_step_is_the_surrogate_times_the_decay():
+@both
+def test_the_gradient_of_one_step_is_the_surrogate_times_the_decay(lif):
     x = one_neuron(1.0).requires_grad_()  # h = 0.5, u = -0.5
-    lif_reference(x, [1], NeuronRule(tau=2, surrogate="triangle")).sum().backward()
+    lif(x, [1], NeuronRule(tau=2, surrogate="triangle")).sum().backward()
     assert x.grad.item() == pytest.approx(0.5 * 0.5)
 
 
-def test_the_gradient_reaches_back_through_the_membrane_and_not_through_a_detached_reset():
+@both
+def test_the_gradient_reaches_back_through_the_membrane_and_not_through_a_detached_reset(lif):
     # h1 = 0.5 without spike (u = -0.5, slope 0.5); h2 = 0.5 + (1 - 0.5) / 2 = 0.75 (slope 0.75)
     # only s2 is read: d s2 / d x2 = 0.75 / 2; d s2 / d x1 = 0.75 * (1 - 1/2) / 2
     x = one_neuron(1.0, 1.0).requires_grad_()
-    lif_reference(x, [1, 1], NeuronRule(tau=2, surrogate="triangle"))[1].backward()
+    lif(x, [1, 1], NeuronRule(tau=2, surrogate="triangle"))[1].backward()
     assert x.grad.flatten().tolist() == pytest.approx([0.75 * 0.5 * 0.5, 0.75 * 0.5])
     # with the reset in the graph, dv1/dh1 = 1 - s1 - h1 * slope1 = 1 - 0.25
     x = one_neuron(1.0, 1.0).requires_grad_()
-    lif_reference(x, [1, 1], NeuronRule(tau=2, surrogate="triangle", detach_reset=False))[1].backward()
+    lif(x, [1, 1], NeuronRule(tau=2, surrogate="triangle", detach_reset=False))[1].backward()
     assert x.grad.flatten().tolist() == pytest.approx([0.75 * 0.5 * 0.75 * 0.5, 0.75 * 0.5])
 
 
