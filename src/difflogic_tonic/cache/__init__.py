@@ -4,20 +4,23 @@ fingerprint   what names a variant
 manifest      what a variant says of itself
 shard         one HDF5 file of frames
 reader        frames into batches
+sources       the raw recordings: a folder, archives, the generator, a download
 splits        which recording goes where
-prepare       recordings to a variant in both storage places: sources, build, publish
+build         recordings to shards, one a thread
+publish       variants appear, are copied and are replaced as a whole
+preparation   all of that: from recordings to a variant in both storage places
 variants      how training finds its variant and brings it to scratch
-verify        every checksum again
+verification  every checksum again
 summary       what a preparation says at its end
 """
 
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION, fingerprint_of, parameters_hash, parameters_of
 from difflogic_tonic.cache.manifest import Manifest, load_manifest
-from difflogic_tonic.cache.prepare import Prepared, prepare, prepare_source
+from difflogic_tonic.cache.preparation import Prepared, prepare, prepare_source
 from difflogic_tonic.cache.reader import CacheReader, SplitReader
 from difflogic_tonic.cache.summary import summary_lines
 from difflogic_tonic.cache.variants import Variant, describe, find_variant
-from difflogic_tonic.cache.verify import check_prepared, verify
+from difflogic_tonic.cache.verification import check_prepared, verify
 
 __all__ = [
     "LAYOUT_VERSION",

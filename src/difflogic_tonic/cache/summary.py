@@ -4,7 +4,7 @@ from pathlib import Path
 
 from difflogic_tonic.cache.fingerprint import parameters_hash, parameters_of
 from difflogic_tonic.cache.manifest import Manifest
-from difflogic_tonic.cache.prepare import Prepared
+from difflogic_tonic.cache.preparation import Prepared
 from difflogic_tonic.config import PrepareConfig, load_prepare_config
 from difflogic_tonic.errors import ConfigError
 

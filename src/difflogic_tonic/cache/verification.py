@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difflogic_tonic.cache.manifest import MANIFEST, Manifest, Shard, load_manifest
-from difflogic_tonic.cache.prepare import Prepared
+from difflogic_tonic.cache.preparation import Prepared
 from difflogic_tonic.cache.shard import open_shard, payload_crc32
 from difflogic_tonic.config import PrepareConfig
 from difflogic_tonic.errors import CacheCorrupt, DataError
