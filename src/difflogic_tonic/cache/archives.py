@@ -1,6 +1,7 @@
 """The members of zip and tar archives that are recordings. Nothing is ever written under a name from an archive."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -27,6 +28,11 @@ SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".ta
 MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
 OPENERS: dict[Kind, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths of its name and of its extra field
+UTF8_NAME = 0x800  # flag bit of a zip member; without it names are in code page 437
+DAMAGE = (
+    *(tarfile.TarError, lzma.LZMAError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, struct.error),
+    *(ValueError, OverflowError, NotImplementedError),  # what zipfile makes of impossible numbers in a directory
+)
 BLOCK_BYTES = 1 << 20
 
 
@@ -68,6 +74,7 @@ def list_zip(path: Path, facts: DatasetFacts) -> Listed:
     """The recordings of a zip archive, to be read where they are."""
     found, inner = [], []
     seen: set[str] = set()
+    size = path.stat().st_size
     with _damage(), zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         for info in archive.infolist():
             placed = _placed(info.filename, facts, path)
@@ -87,6 +94,8 @@ def list_zip(path: Path, facts: DatasetFacts) -> Listed:
                 )
             deflated = info.compress_type == zipfile.ZIP_DEFLATED
             offset = _data_offset(file, info)
+            if offset + info.compress_size > size:
+                raise DamagedArchive(f"{info.filename} goes beyond its end")
             found.append((placed, info.file_size, Member(0, offset, info.compress_size, deflated, info.CRC)))
     return found, inner
 
@@ -197,10 +206,11 @@ def _damage() -> Iterator[None]:
     """What the libraries raise for a damaged archive, as one error."""
     try:
         yield
-    except (tarfile.TarError, lzma.LZMAError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
+    except DAMAGE as error:
         raise DamagedArchive(str(error) or type(error).__name__) from None
     except OSError as error:
-        if error.errno is not None:  # a failing disk; bz2 reports damage without a number
+        # bz2 reports damage without a number, zipfile seeks to impossible places; the rest is a failing disk.
+        if error.errno not in {None, errno.EINVAL}:
             raise
         raise DamagedArchive(str(error)) from None
 
@@ -208,9 +218,7 @@ def _damage() -> Iterator[None]:
 def _placed(name: str, facts: DatasetFacts, path: Path) -> Placed | None:
     """Where a member belongs. `DatasetMismatch` for a recording whose name leads out of the archive."""
     parts = name.split("/")
-    while parts and parts[0] == ".":
-        del parts[0]
-    placed = place("/".join(parts), facts)
+    placed = place("/".join(part for part in parts if part not in {"", ".", ".."}), facts)
     if placed and (name.startswith("/") or ".." in parts or "\\" in name):
         raise DatasetMismatch(f"{path}: the name {name!r} leads out of the archive; make the archive again")
     return placed
@@ -229,4 +237,7 @@ def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
         raise DamagedArchive(f"the header of {info.filename} is damaged")
     _, name_length, extra_length = LOCAL_HEADER.unpack(header)
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & UTF8_NAME else "cp437")
+    if file.read(name_length) != name:
+        raise DamagedArchive(f"the name of {info.filename} in its header and in the directory of the archive differ")
     return info.header_offset + LOCAL_HEADER.size + int(name_length) + int(extra_length)

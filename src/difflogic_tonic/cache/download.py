@@ -60,8 +60,7 @@ def download(file: DownloadFile, folder: Path, progress: bool = False) -> Path:
             return target
         for url in file.urls:
             try:
-                _fetch(url, part, file, progress)
-                _check(part, file)
+                _fetch_checked(url, part, file, progress)
             except DownloadFailed as error:
                 reasons.append(f"{urllib.parse.urlsplit(url).hostname}: {error}")
                 log.info("%s: %s", url, error)
@@ -72,6 +71,19 @@ def download(file: DownloadFile, folder: Path, progress: bool = False) -> Path:
                 fsync_dir(folder)
             return target
     raise DownloadFailed("; ".join(reasons) or "no address is known")
+
+
+def _fetch_checked(url: str, part: Path, file: DownloadFile, progress: bool) -> None:
+    """Complete `part` and check it. What an earlier run left may be of another file: then once more from the start."""
+    resumed = part.exists()
+    try:
+        _fetch(url, part, file, progress)
+        _check(part, file)
+    except DownloadFailed:
+        if not resumed or part.exists():
+            raise
+        _fetch(url, part, file, progress)
+        _check(part, file)
 
 
 def _fetch(url: str, part: Path, file: DownloadFile, progress: bool) -> None:

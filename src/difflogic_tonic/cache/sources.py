@@ -5,6 +5,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -16,7 +17,7 @@ from difflogic_tonic.storage import Storage, storage_errors, write_text
 
 log = logging.getLogger(__name__)
 
-SEARCH_DEPTH = 4
+SEARCH_DEPTH = 6
 SEARCH_FOLDERS = 2000
 UNPACKED = "unpacked"
 """Folder in `raw/<dataset>/` for what is ours: indices of archives, packs, the listing of generated recordings."""
@@ -111,7 +112,8 @@ class EmbeddedSource:
     def __init__(self, facts: DatasetFacts, storage: Storage, progress: bool) -> None:
         self.describe = f"{facts.name} (generated)"
         self._contents: dict[str, bytes] = {}
-        sizes = self._sizes(storage.scratch.raw_dir(facts.name) / UNPACKED, progress)
+        n = sum(sum(counts) for counts in facts.counts.values())
+        sizes = self._sizes(n, storage.scratch.raw_dir(facts.name) / UNPACKED, progress)
         placed = ((place(path, facts), size) for path, size in sizes.items())
         self.recordings = check_recordings(((where, size) for where, size in placed if where), self.describe, facts)
         check_counts(self.recordings, self.describe, facts, allow_subset=False)
@@ -127,31 +129,38 @@ class EmbeddedSource:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_contents": {}}
 
-    def _sizes(self, folder: Path, progress: bool) -> dict[str, int]:
-        """Size of every recording by path, in the order of generation; makes and keeps the list if there is none."""
+    def _sizes(self, n: int, folder: Path, progress: bool) -> dict[str, int]:
+        """Size of each of the `n` recordings by path; makes and keeps the list if there is none."""
         from difflogic_tonic.events.versions import DIGITS_VERSION
 
         memo = folder / f"digits-v{DIGITS_VERSION}.json"
         try:
             known = json.loads(memo.read_bytes())
-            if isinstance(known, dict) and known:
+            if isinstance(known, dict) and len(known) == n:
                 return known
         except FileNotFoundError:
             pass
         except ValueError:
             log.warning("%s is damaged; making it again", memo)
-        from difflogic_tonic.events import digits
-
-        with Progress(len(digits.paths()), "recordings", "generating digits", progress) as shown:
-            for path, data in digits.recordings():
-                self._contents[path] = data
-                shown.advance()
-                shown.show()
+        self._contents = _generate(progress)
         sizes = {path: len(data) for path, data in self._contents.items()}
         with storage_errors(folder, "making a folder"):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(memo, json.dumps(sizes, separators=(",", ":")))
         return sizes
+
+
+def _generate(progress: bool) -> dict[str, bytes]:
+    from difflogic_tonic.events import digits
+
+    contents = {}
+    bar = Progress(len(digits.paths()), "recordings", "generating digits", progress)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool, bar:
+        for path, data in zip(digits.paths(), pool.map(digits.recording, digits.numbers()), strict=True):
+            contents[path] = data
+            bar.advance()
+            bar.show()
+    return contents
 
 
 def check_recordings(found: Iterable[tuple[Placed, int]], where: str, facts: DatasetFacts) -> tuple[Recording, ...]:
@@ -249,7 +258,7 @@ def _split_folders(root: Path, facts: DatasetFacts) -> dict[Split, Path]:
 def _list_folders(folders: dict[Split, Path], facts: DatasetFacts) -> Iterator[tuple[Placed, int]]:
     for folder in folders.values():
         for class_folder in sorted(entry.path for entry in os.scandir(folder) if entry.is_dir()):
-            for entry in os.scandir(class_folder):
+            for entry in list(os.scandir(class_folder)):
                 placed = place(f"{folder.name}/{os.path.basename(class_folder)}/{entry.name}", facts)
                 if placed is None:
                     continue

@@ -22,7 +22,7 @@ from difflogic_tonic.cache.sources import Recording, check_counts, check_recordi
 from difflogic_tonic.config import DatasetFacts
 from difflogic_tonic.errors import DatasetMismatch, DatasetMissing, RecordingError
 from difflogic_tonic.events.layout import Placed, expected
-from difflogic_tonic.storage import atomic_write, file_lock, storage_errors, write_text
+from difflogic_tonic.storage import atomic_write, file_lock, reap_leftovers, storage_errors, write_text
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,7 @@ def open_index(facts: DatasetFacts, archives: tuple[Path, ...], folder: Path, pr
         found = _find_index(path)  # another process may have made it while we waited
         if found:
             return found
+        reap_leftovers(folder)
         index = _make_index(facts, archives, folder / key, progress)
         write_text(path, index.to_json())
     return index
