@@ -26,7 +26,7 @@ def make_random_netlist(
     b = np.where(rng.random(n_gates) < 0.1, a, b)
     nodes = n_inputs + n_gates
     outputs = np.maximum(0, nodes - 1 - rng.integers(0, 3 * reach, classes * per_class))
-    return Netlist(n_inputs, rng.integers(0, 16, n_gates), a, b, outputs, classes)
+    return Netlist(n_inputs, rng.integers(0, 16, n_gates), a, b, outputs, classes, tau=0.5 + seed % 5)
 
 
 def evaluate_slowly(netlist: Netlist, inputs: np.ndarray) -> list[list[int]]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from difflogic_tonic.netlist import GATE_NAMES, Netlist, count, evaluate, netlist_from_layers, simplify
 from difflogic_tonic.netlist.gates import CONSTANTS, IS_REAL
+from difflogic_tonic.netlist.simplify import _key
 
 N = {name: number for number, name in enumerate(GATE_NAMES)}
 
@@ -86,7 +87,13 @@ def test_order_of_gates_in_the_arrays_does_not_matter(random_netlist, seed, n_in
     number = np.arange(netlist.n_nodes)
     number[n_inputs + rows] = n_inputs + np.arange(n_gates)
     again = Netlist(
-        n_inputs, netlist.gates[rows], number[netlist.a[rows]], number[netlist.b[rows]], number[netlist.outputs], 1
+        n_inputs,
+        netlist.gates[rows],
+        number[netlist.a[rows]],
+        number[netlist.b[rows]],
+        number[netlist.outputs],
+        1,
+        netlist.tau,
     )
     assert simplify(again).equals(simplify(netlist))
 
@@ -159,6 +166,12 @@ def test_constant_outputs_share_one_gate_of_each_kind():
 def test_gates_are_in_order_of_level_then_type():
     netlist = circuit(4, [("XOR", 0, 1), ("AND", 2, 3), ("OR", 4, 5), ("AND", 0, 1)], [6, 7])
     assert spelled(simplify(netlist)) == [("AND", 0, 1), ("AND", 2, 3), ("XOR", 0, 1), ("OR", 5, 6)]
+
+
+def test_keys_of_the_largest_nodes_differ():
+    last = 2**30 - 1
+    rows = [(7, 2, last), (7, 3, last), (6, 2, last), (7, 2, last - 1), (7, last - 1, last)]
+    assert len(set(_key(*np.array(rows).T).tolist())) == len(rows)
 
 
 def test_a_quarter_of_a_million_gates_take_seconds_at_most():

@@ -1,7 +1,7 @@
 """The same function of the same inputs with fewer gates.
 
-One pass from the inputs to the outputs rewrites every gate until no rule applies and looks it up among those made so
-far; it needs no second pass, for a gate is finished before its readers are looked at. The rules, all of them cases of
+One pass from the inputs to the outputs rewrites every gate and looks it up among those made so far; it needs no second
+pass, for a gate is finished before its readers are looked at. The rules, all of them cases of
 "a gate of functions of the same two nodes is one gate of these nodes":
 
 - a constant or repeated input; wires and inverters vanish into their readers, gates that ignore an input become wires;
@@ -110,35 +110,25 @@ def _key(gates: np.ndarray, x: np.ndarray, y: np.ndarray) -> NDArray[np.uint64]:
 
 
 def _rewrite(nodes: _Nodes, gates: np.ndarray, x: np.ndarray, y: np.ndarray) -> Columns:
-    """Apply the rules until none applies. The nodes read only get lower, so this ends."""
+    """Apply the rules to new gates of finished nodes.
+
+    Once is enough: a gate then reads the two nodes of a finished gate, to which no rule applied any more.
+    """
     gates = np.where(x == 0, COMPOSE[gates, FALSE, B], gates)
     gates = np.where(y == 0, COMPOSE[gates, A, FALSE], gates)
-    x, y = x.copy(), y.copy()
-    left = np.flatnonzero(IS_REAL[gates])
-    while left.size:
-        gates[left], x[left], y[left], changed = _step(nodes, gates[left], x[left], y[left])
-        left = left[changed & IS_REAL[gates[left]]]
-    return gates, x, y
-
-
-def _step(nodes: _Nodes, gates: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
-    """One rule for each gate of two nodes that are not constant, and where one applied."""
     x1, x2, y1, y2 = nodes.first[x], nodes.second[x], nodes.first[y], nodes.second[y]
     same = x == y
     x_feeds_y = (x == y1) | (x == y2)
     y_feeds_x = (y == x1) | (y == x2)
     shared = (x1 == y1) & (x2 == y2) & (x1 >= 0) & ~same
     # what x and y are, as gates of the two nodes that are read from now on
-    of_x = np.select([same, x_feeds_y], [A, np.where(x == y1, A, B)], nodes.gates[x]).astype(np.uint8)
-    of_y = np.select([same, y_feeds_x], [A, np.where(y == x1, A, B)], nodes.gates[y]).astype(np.uint8)
-    changed = same | x_feeds_y | y_feeds_x | shared
-    gates = np.where(changed, COMPOSE[gates, of_x, of_y], gates)
+    of_x = np.select([same, x_feeds_y], [A, np.where(x == y1, A, B)], nodes.gates[x])
+    of_y = np.select([same, y_feeds_x], [A, np.where(y == x1, A, B)], nodes.gates[y])
     through_x = y_feeds_x | shared
     return (
-        gates,
+        np.where(same | x_feeds_y | through_x, COMPOSE[gates, of_x, of_y], gates),
         np.select([through_x, x_feeds_y], [x1, y1], x),
         np.select([through_x, x_feeds_y], [x2, y2], y),
-        changed,
     )
 
 
