@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difflogic_tonic.data import Batch, expand
@@ -38,6 +38,7 @@ def test_bits_are_unpacked_from_the_lowest_on():
     assert expand(make_batch([[0b100011]], "frames", packed=True)).flatten().tolist() == [1, 1, 0, 0, 0, 1]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_unpacking_undoes_numpys_packing_for_any_shape(data):
     shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))

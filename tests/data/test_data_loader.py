@@ -13,7 +13,7 @@ import torch
 from difflogic_tonic.cache import CacheReader, SplitReader, prepare
 from difflogic_tonic.config import PrepareConfig, StoragePaths
 from difflogic_tonic.data import Batch, Batches, expand
-from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.errors import CacheMissing, ConfigError
 from difflogic_tonic.events import encode_atis, make_events
 from difflogic_tonic.storage import open_storage
 
@@ -181,7 +181,7 @@ def test_a_cache_that_disappears_is_an_error_in_the_training_thread(split, tmp_p
     split.close()
     paths, split._paths = split._paths, [tmp_path / "gone"] * len(split._paths)
     try:
-        with pytest.raises(Exception, match="gone cannot be opened any more"):
+        with pytest.raises(CacheMissing, match="gone cannot be opened any more"):
             all_of(batches(split))
     finally:
         split._paths = paths

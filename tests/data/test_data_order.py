@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difflogic_tonic.data.order import choose_recordings, epoch_order, permutation
 from difflogic_tonic.errors import ConfigError
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 300), st.integers(0, 2**63 - 1), st.integers(0, 1000))
 def test_an_order_holds_every_sample_once(n, seed, epoch):
     assert sorted(epoch_order(n, seed, epoch, shuffle=True).tolist()) == list(range(n))
@@ -49,6 +50,7 @@ def test_a_number_is_met_exactly_and_what_rounding_leaves_goes_to_the_largest_re
     assert np.bincount(LABELS[choose_recordings(LABELS, 5, seed=1)], minlength=3).tolist() == [3, 2, 0]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.data())
 def test_a_subset_has_the_asked_size_and_no_row_twice(labels, data):
     wanted = data.draw(st.integers(1, len(labels)))
