@@ -170,7 +170,7 @@ def test_gates_are_in_order_of_level_then_type():
 
 def test_keys_of_the_largest_nodes_differ():
     last = 2**30 - 1
-    rows = [(7, 2, last), (7, 3, last), (6, 2, last), (7, 2, last - 1), (7, last - 1, last)]
+    rows = [(7, 2, last), (7, 3, last), (6, 2, last), (7, 2, last - 1), (7, last - 1, last), (7, 2**29 + 2, last)]
     assert len(set(_key(*np.array(rows).T).tolist())) == len(rows)
 
 
