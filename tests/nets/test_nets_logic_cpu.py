@@ -218,6 +218,15 @@ def test_a_network_that_has_run_can_be_copied_and_pickled():
     assert torch.equal(pickle.loads(pickle.dumps(network))(x), expected)
 
 
+def test_inputs_that_no_neuron_reads_get_no_gradient():
+    network = LogicNetwork(**ODD, backend="cpu")
+    for layer in network.layers:
+        layer.wiring.clamp_(max=20)
+    for x in (bits(20, 37), reals(20, 37).requires_grad_()):
+        assert_close(gradients(network, x), reference(network, x))
+    assert int(x.grad[:, 21:].count_nonzero()) == 0
+
+
 def test_a_wiring_written_to_after_the_first_call_is_used_and_checked():
     network = LogicNetwork(**ODD, backend="cpu")
     x = bits(4, 37)

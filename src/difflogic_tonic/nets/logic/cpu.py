@@ -3,7 +3,7 @@
 import ctypes
 import logging
 from collections.abc import Sequence
-from ctypes import POINTER, c_float, c_int, c_int64, c_void_p
+from ctypes import POINTER, c_float, c_int, c_int64, c_uint8, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -32,6 +32,8 @@ class _Plan(ctypes.Structure):
         ("inverse_temperature", c_float),
         ("widths", POINTER(c_int64)),
         ("wiring", POINTER(c_void_p)),
+        ("touches", POINTER(c_void_p)),
+        ("sparse", POINTER(c_uint8)),
         ("logits", POINTER(c_void_p)),
         ("coefficients", c_void_p),
         ("norms", c_void_p),
@@ -81,12 +83,22 @@ class Stack:
         self.columns = (in_features + 7) // 8 if packed else in_features
         self.widths = [wiring.shape[1] for wiring in wirings]
         self.neurons = sum(self.widths)
-        self._alive = (wirings, (c_int64 * len(wirings))(*self.widths), _pointers(wirings))
+        depth = len(wirings)
+        inputs = [in_features, *self.widths[:-1]]
+        touches, sparse = zip(*(_first_touches(*pair) for pair in zip(wirings, inputs, strict=True)), strict=True)
+        # what the plan points to has to live as long as the plan
+        self._alive = (wirings, touches)
+        self._arrays = (
+            (c_int64 * depth)(*self.widths),
+            _pointers(wirings),
+            _pointers(touches),
+            (c_uint8 * depth)(*sparse),
+        )
         self._plan = _Plan()
         self._plan.variant = kernel.best_variant if variant is None else variant
         self._plan.in_features, self._plan.layers, self._plan.classes = in_features, len(wirings), classes
         self._plan.tau = tau
-        self._plan.widths, self._plan.wiring = self._alive[1:]
+        self._plan.widths, self._plan.wiring, self._plan.touches, self._plan.sparse = self._arrays
 
     def plan(self, x: Tensor, coefficients: Tensor) -> _Plan:
         """One call's plan; x, coefficients and self have to outlive the call."""
@@ -181,6 +193,18 @@ def _add_logits(
         assert norms is not None
         plan.inverse_temperature = inverse_temperature
         plan.logits, plan.norms = _pointers(trained), norms.data_ptr()
+
+
+def _first_touches(wiring: Tensor, inputs: int) -> tuple[Tensor, bool]:
+    """The wiring with the sign bit set at the first mention of each input, and whether some input has none.
+
+    Order of mention is a of neuron 0, b of neuron 0, a of neuron 1, ...: that of the kernel's backward pass.
+    """
+    order = torch.arange(wiring.numel()).reshape(-1, 2).t()
+    index = wiring.long()
+    first = torch.full((inputs,), wiring.numel()).scatter_reduce(0, index.flatten(), order.flatten(), "amin")
+    marked = torch.where(first[index] == order, index - 2**31, index).to(torch.int32)
+    return marked.contiguous(), bool((first == wiring.numel()).any())
 
 
 def _pointers(tensors: Sequence[Tensor]) -> Any:

@@ -109,7 +109,9 @@ struct plan {
     int64_t variant, threads, batch, in_features, layers, classes, input_kind;
     float tau, inverse_temperature;
     const int64_t *widths;        /* [layers] */
-    const int32_t *const *wiring; /* [layers] -> [2, width] */
+    const int32_t *const *wiring;  /* [layers] -> [2, width] */
+    const int32_t *const *touches; /* the same, sign bit set where it is the first to name its input, a before b */
+    const uint8_t *sparse;         /* [layers]: whether the layer leaves some of its inputs out */
     const float *const *logits;   /* [layers] -> [width, 16], or 0 where coefficients are given */
     float *coefficients;          /* [all neurons, 4]: computed by forward from logits, else given */
     float *norms;                 /* [all neurons, 2], with logits only */
@@ -240,10 +242,10 @@ static void backward_tile(struct job *job, float *scratch, int64_t tile, float *
     int64_t done = job->neurons;
     for (int64_t l = p->layers - 1; l >= 0; l--) {
         int64_t n = p->widths[l], before = l ? p->widths[l - 1] : p->in_features;
-        const int32_t *a = p->wiring[l], *b = a + n;
+        const int32_t *a = p->touches[l], *b = a + n;
         done -= n;
         float *down = l || p->grad_input ? gin : 0;
-        if (down)
+        if (down && p->sparse[l])
             memset(down, 0, (size_t)before * TILE * sizeof(float));
         if (l == p->layers - 1)
             job->run->backward_groups(in, z, down, n, a, b, p->coefficients + 4 * done, gc + 4 * done, fresh, p->classes);

@@ -106,13 +106,15 @@ static void NAME(group_sums)(const float *in, float *sums, int64_t n, const int3
     }
 }
 
-/* Gradients of n neurons. `g`: their gradient rows, `step` floats apart (0: one row for all). `gin`: rows to add the
- * gradients of the inputs to, or 0. `gc`: gradients of the coefficients, added to unless `fresh`. */
+/* Gradients of n neurons. `g`: their gradient rows, `step` floats apart (0: one row for all). `gin`: rows that collect
+ * the gradients of the inputs, or 0. `gc`: gradients of the coefficients, added to unless `fresh`.
+ * An index with its sign bit set is the first in the layer to reach its row of `gin`: it sets what the others add to. */
 INLINE void NAME(layer_backward)(const float *in, const float *g, int64_t step, float *gin, int64_t n, const int32_t *a,
                                  const int32_t *b, const float *c, float *gc, int fresh)
 {
     for (int64_t i = 0; i < n; i++, c += 4, gc += 4, g += step) {
-        int64_t ra = (int64_t)a[i] * TILE, rb = (int64_t)b[i] * TILE;
+        int64_t ra = (int64_t)(a[i] & INT32_MAX) * TILE, rb = (int64_t)(b[i] & INT32_MAX) * TILE;
+        IV keep_a = (IV){0} + ~(a[i] >> 31), keep_b = (IV){0} + ~(b[i] >> 31);
         FV s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
         for (int r = 0; r < TILE; r += LANES) {
             FV u = LOAD(in + ra + r), v = LOAD(in + rb + r), w = LOAD(g + r), wu = w * u;
@@ -122,8 +124,8 @@ INLINE void NAME(layer_backward)(const float *in, const float *g, int64_t step, 
             s3 += wu * v;
             if (gin) {
                 /* one after the other: a and b may be the same row */
-                STORE(gin + ra + r, LOAD(gin + ra + r) + w * (c[1] + c[3] * v));
-                STORE(gin + rb + r, LOAD(gin + rb + r) + (w * c[2] + wu * c[3]));
+                STORE(gin + ra + r, (FV)((IV)LOAD(gin + ra + r) & keep_a) + w * (c[1] + c[3] * v));
+                STORE(gin + rb + r, (FV)((IV)LOAD(gin + rb + r) & keep_b) + (w * c[2] + wu * c[3]));
             }
         }
         four s = NAME(sums)(s0, s1, s2, s3);
@@ -308,7 +310,7 @@ static void NAME(first_backward)(const uint16_t *in, const float *g, int64_t n, 
                                  float *gc, int fresh)
 {
     for (int64_t i = 0; i < n; i++, gc += 4, g += TILE) {
-        __mmask16 u = in[a[i]], v = in[b[i]];
+        __mmask16 u = in[a[i] & INT32_MAX], v = in[b[i] & INT32_MAX];
         __m512 w = _mm512_load_ps(g), wu = _mm512_maskz_mov_ps(u, w);
         four s = NAME(sums)((FV)w, (FV)wu, (FV)_mm512_maskz_mov_ps(v, w), (FV)_mm512_maskz_mov_ps(v, wu));
         if (!fresh)
