@@ -20,8 +20,9 @@ def kill_and_resume(laboratory: Any, model_type: str, runs: int, seed: int) -> i
     """Train `runs` times, each killed one to three times; returns how many kills found a living process."""
     rng = random.Random(seed)
     laboratory.write_config(model_type, epochs=4, checkpoint_interval_minutes=0.05 / 60)
+    child = laboratory.fork(job="whole")
     started = time.monotonic()
-    assert laboratory.fork(job="whole").wait() == 0
+    assert child.wait() == 0, child.text
     duration = time.monotonic() - started
     kills = 0
     for number in range(runs):

@@ -163,18 +163,3 @@ def test_what_reads_back_differently_is_no_checkpoint(shared_storage: Storage, m
     with pytest.raises(StorageError, match="reads back differently"):
         checkpoints.write(shared_storage.scratch, Position(2), content(2))
     assert files(checkpoints.folder(shared_storage.scratch)) == before
-
-
-def test_a_leftover_of_a_dead_writer_is_removed(shared_storage: Storage) -> None:
-    from difflogic_tonic.storage import partial_path
-
-    checkpoints = written(shared_storage, 1)
-    folder = checkpoints.folder(shared_storage.scratch)
-    pid = os.fork()
-    if pid == 0:
-        partial_path(folder / "step-000000002-000000.pt").write_bytes(b"half")
-        os._exit(0)
-    os.waitpid(pid, 0)
-    assert len(files(folder)) == 2
-    checkpoints.remove_leftovers()
-    assert len(files(folder)) == 1

@@ -9,8 +9,8 @@ import yaml
 
 from difflogic_tonic.config.train import TrainConfig
 from difflogic_tonic.errors import RunExists, StorageError
-from difflogic_tonic.runs.folder import job_folders, lease, open_run, set_aside, write_start
-from difflogic_tonic.storage import Storage
+from difflogic_tonic.runs.folder import job_folders, lease, open_run, remove_leftovers, set_aside, write_start
+from difflogic_tonic.storage import Storage, partial_path
 
 
 def fill(storage: Storage, job_id: str = "job") -> None:
@@ -81,6 +81,20 @@ def test_a_second_process_is_refused_while_the_first_lives(storage: Storage) -> 
     os.waitpid(pid, 0)
     with lease(storage, "job"):  # a dead holder holds nothing
         pass
+
+
+def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_kept(storage: Storage) -> None:
+    fill(storage)
+    pid = os.fork()
+    if pid == 0:
+        for folder in job_folders(storage, "job"):
+            partial_path(folder / "best.pt").write_bytes(b"half")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    mine = partial_path(storage.scratch.checkpoints_dir("job") / "step.pt")
+    mine.write_bytes(b"being written")
+    remove_leftovers(storage, "job")
+    assert list(storage.project.root.parent.rglob("*.tmp-*")) == [mine]
 
 
 def test_a_start_is_recorded(storage: Storage) -> None:

@@ -180,7 +180,7 @@ def deterministic() -> Iterator[None]:
     """As a run on a CPU computes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tensors are too small to share, and other tests may be running
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     yield
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from difflogic_tonic.errors import CheckpointCorrupt, StorageError
-from difflogic_tonic.storage import Place, Storage, atomic_write, reap_leftovers, storage_errors
+from difflogic_tonic.storage import Place, Storage, atomic_write, storage_errors
 
 KEEP = 2
 FORMAT = 1
@@ -122,11 +122,6 @@ class Checkpoints:
         self._verified.add(path)
         self._prune(place)
         return path
-
-    def remove_leftovers(self) -> None:
-        """Delete half-written files of killed writers."""
-        for place in self._places:
-            reap_leftovers(self.folder(place))
 
     def _prune(self, place: Place) -> None:
         files = [file.path for file in self.find() if file.place == place]

@@ -30,7 +30,7 @@ import yaml
 
 from difflogic_tonic.config import TrainConfig
 from difflogic_tonic.errors import RunExists
-from difflogic_tonic.storage import Storage, atomic_write, file_lock, storage_errors, write_json
+from difflogic_tonic.storage import Storage, atomic_write, file_lock, reap_leftovers, storage_errors, write_json
 
 Start = Literal["new", "resume", "auto", "fresh"]
 """`new` refuses a job that exists, `resume` continues it, `auto` too if it has a checkpoint, `fresh` sets it aside."""
@@ -118,6 +118,12 @@ def set_aside(storage: Storage, job_id: str) -> str:
         with storage_errors(folder):
             folder.rename(folder.with_name(name))
     return name
+
+
+def remove_leftovers(storage: Storage, job_id: str) -> None:
+    """Delete what killed writers of this job left half-written."""
+    for folder in job_folders(storage, job_id):
+        reap_leftovers(folder)
 
 
 def write_start(folder: RunFolder, config: TrainConfig, argv: Sequence[str], environment: dict[str, object]) -> None:

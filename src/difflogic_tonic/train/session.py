@@ -19,7 +19,7 @@ from difflogic_tonic.models import describe
 from difflogic_tonic.nets.logic import has_hard_mode, logic_report
 from difflogic_tonic.runs.checkpoint import Checkpoints
 from difflogic_tonic.runs.environment import describe_environment
-from difflogic_tonic.runs.folder import RunFolder, Start, lease, open_run, write_start
+from difflogic_tonic.runs.folder import RunFolder, Start, lease, open_run, remove_leftovers, write_start
 from difflogic_tonic.runs.log import log_to_console, log_to_file, stop_logging
 from difflogic_tonic.runs.metrics import MetricsLog
 from difflogic_tonic.runs.model_file import ModelFile, save_model
@@ -89,7 +89,7 @@ def train(request: Request, stop: StopRequest) -> int:
                 log.info(
                     "resumed from %s (epoch %d, step %d)", found[1].path, state.progress.epoch + 1, state.progress.step
                 )
-            checkpoints.remove_leftovers()
+            remove_leftovers(storage, job_id)
             return Run(request.config, storage, folder, state, inputs, checkpoints, device).train(stop)
 
 
@@ -117,7 +117,8 @@ def build_state(config: TrainConfig, storage: Storage, device: torch.device) -> 
 def make_deterministic(device: torch.device) -> None:
     """On a CPU the same run gives the same bits. On a GPU some kernels have no deterministic version: not promised."""
     if device.type == "cpu":
-        torch.use_deterministic_algorithms(True)
+        # What use_deterministic_algorithms(True) sets, without its import of the compiler, which takes seconds.
+        torch.set_deterministic_debug_mode("error")
         # Filling what will be overwritten costs time and hides nothing here.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
