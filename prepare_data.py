@@ -1,5 +1,6 @@
 """Prepare a dataset: `./prepare_data.sh CONFIG`. Arguments and config are checked before anything heavy is imported."""
 
+import gc
 import io
 import sys
 from argparse import Namespace
@@ -35,6 +36,7 @@ def prepare(arguments: Namespace) -> int:
     from difflogic_tonic.storage import open_storage
 
     log_to_console()
+    gc.set_threshold(200_000)  # a list of 70,000 recordings is no garbage, but has its collector search it again and again
     storage = open_storage(places)
     prepared = cache.prepare(config, storage, progress=not arguments.quiet, shard=arguments.shard)
     print(*cache.summary_lines(prepared, config), sep="\n")

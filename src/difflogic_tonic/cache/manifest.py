@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,13 +117,14 @@ def load_manifest(folder: Path) -> Manifest:
     """Read the manifest of a variant. FileNotFoundError if there is none, CacheCorrupt if it cannot be ours."""
     path = folder / MANIFEST
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        version = value["layout_version"]
-        if version == LAYOUT_VERSION:
-            return _from_plain(value)
+        manifest = _parsed(path.read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CacheCorrupt(f"{path} is damaged ({type(error).__name__}: {error}); {again(folder)}") from error
-    raise CacheCorrupt(f"{path} has layout version {version}, expected {LAYOUT_VERSION}; {again(folder)}")
+    if manifest.layout_version != LAYOUT_VERSION:
+        raise CacheCorrupt(
+            f"{path} has layout version {manifest.layout_version}, expected {LAYOUT_VERSION}; {again(folder)}"
+        )
+    return manifest
 
 
 def again(folder: Path) -> str:
@@ -130,7 +132,10 @@ def again(folder: Path) -> str:
     return f"rebuild it with ./prepare_data.sh and --override data.reset_cache=true, or remove {folder}"
 
 
-def _from_plain(value: dict[str, Any]) -> Manifest:
+@lru_cache(maxsize=2)
+def _parsed(text: str) -> Manifest:
+    """The manifests of a variant in both places are one text of megabytes: read once."""
+    value = json.loads(text)
     columns = {name: tuple(column) for name, column in value["recordings"].items()}
     splits = {
         name: SplitFacts(

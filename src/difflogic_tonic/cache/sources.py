@@ -258,8 +258,9 @@ def _split_folders(root: Path, facts: DatasetFacts) -> dict[Split, Path]:
 def _list_folders(folders: dict[Split, Path], facts: DatasetFacts) -> Iterator[tuple[Placed, int]]:
     for folder in folders.values():
         for class_folder in sorted(entry.path for entry in os.scandir(folder) if entry.is_dir()):
+            parent = f"{folder.name}/{os.path.basename(class_folder)}"
             for entry in list(os.scandir(class_folder)):
-                placed = place(f"{folder.name}/{os.path.basename(class_folder)}/{entry.name}", facts)
+                placed = place(f"{parent}/{entry.name}", facts)
                 if placed is None:
                     continue
                 try:

@@ -1,6 +1,7 @@
 """How the recordings of a dataset lie in a folder or archive."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from difflogic_tonic.config.datasets import DatasetFacts, Split
@@ -34,22 +35,27 @@ def place(path: str, facts: DatasetFacts) -> Placed | None:
 
     ATIS datasets lie as `Train/<class>/<number>.bin` and `Test/<class>/<number>.bin`, below any number of folders.
     """
-    *above, split_folder, class_folder, name = ("", "", *path.split("/"))
-    split = SPLIT_FOLDERS.get(split_folder.lower())
-    # macOS adds `._00012.bin` beside each file and `__MACOSX/` beside the tree.
-    if split is None or any(map(is_hidden, (*above, class_folder, name))):
+    parent, _, name = path.rpartition("/")
+    where = _class_folder(parent, facts.classes)
+    if where is None or is_hidden(name):
         return None
+    prefix, shown, split, label = where
     match = _RECORDING_NAME.fullmatch(name)
-    label = facts.classes.index(class_folder) if class_folder in facts.classes else -1
     if label < 0 and match is None:
         return None
-    return Placed(
-        prefix="/".join((*above, split_folder)).lstrip("/"),
-        path=f"{split.capitalize()}/{class_folder}/{name}",
-        split=split,
-        label=label,
-        number=int(match[1]) if match else -1,
-    )
+    return Placed(prefix, f"{shown}/{name}", split, label, int(match[1]) if match else -1)
+
+
+@lru_cache(maxsize=4096)
+def _class_folder(parent: str, classes: tuple[str, ...]) -> tuple[str, str, Split, int] | None:
+    """Prefix, standard folder, split and label of the files in `parent`: asked once a folder, not once a file."""
+    *above, split_folder, class_folder = ("", "", *parent.split("/"))
+    split = SPLIT_FOLDERS.get(split_folder.lower())
+    # macOS adds `._00012.bin` beside each file and `__MACOSX/` beside the tree.
+    if split is None or any(map(is_hidden, (*above, class_folder))):
+        return None
+    label = classes.index(class_folder) if class_folder in classes else -1
+    return "/".join((*above, split_folder)).lstrip("/"), f"{split.capitalize()}/{class_folder}", split, label
 
 
 def is_hidden(name: str) -> bool:
