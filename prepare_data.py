@@ -36,7 +36,7 @@ def prepare(arguments: Namespace) -> int:
     from difflogic_tonic.storage import open_storage
 
     log_to_console()
-    gc.set_threshold(200_000)  # a list of 70,000 recordings is no garbage, but has its collector search it again and again
+    gc.set_threshold(200_000)  # 70,000 recordings are no garbage, but its collector would search them time and again
     storage = open_storage(places)
     prepared = cache.prepare(config, storage, progress=not arguments.quiet, shard=arguments.shard)
     print(*cache.summary_lines(prepared, config), sep="\n")
