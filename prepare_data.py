@@ -5,6 +5,9 @@ import io
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from difflogic_tonic.arguments import parse, prepare_parser
 from difflogic_tonic.errors import run_command
