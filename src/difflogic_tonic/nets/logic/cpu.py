@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from difflogic_tonic.nets.logic.cpu_build import KernelUnavailable, load_library
 
@@ -32,7 +33,6 @@ class _Plan(ctypes.Structure):
         ("inverse_temperature", c_float),
         ("widths", POINTER(c_int64)),
         ("wiring", POINTER(c_void_p)),
-        ("touches", POINTER(c_void_p)),
         ("sparse", POINTER(c_uint8)),
         ("logits", POINTER(c_void_p)),
         ("coefficients", c_void_p),
@@ -48,11 +48,13 @@ class _Plan(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Kernel:
-    """The loaded library and the instruction set (index into VARIANTS) that this processor runs best."""
+    """The loaded library, the instruction set (index into VARIANTS) that this processor runs best, and how many
+    neurons the library looks ahead."""
 
     forward: Any
     backward: Any
     best_variant: int
+    ahead: int
 
 
 class Stack:
@@ -83,22 +85,21 @@ class Stack:
         self.columns = (in_features + 7) // 8 if packed else in_features
         self.widths = [wiring.shape[1] for wiring in wirings]
         self.neurons = sum(self.widths)
-        depth = len(wirings)
         inputs = [in_features, *self.widths[:-1]]
-        touches, sparse = zip(*(_first_touches(*pair) for pair in zip(wirings, inputs, strict=True)), strict=True)
+        mentions = [_mentions(wiring, before, kernel.ahead) for wiring, before in zip(wirings, inputs, strict=True)]
+        depth = len(wirings)
         # what the plan points to has to live as long as the plan
-        self._alive = (wirings, touches)
+        self._edges = [edges for edges, _ in mentions]
         self._arrays = (
             (c_int64 * depth)(*self.widths),
-            _pointers(wirings),
-            _pointers(touches),
-            (c_uint8 * depth)(*sparse),
+            _pointers(self._edges),
+            (c_uint8 * depth)(*(sparse for _, sparse in mentions)),
         )
         self._plan = _Plan()
         self._plan.variant = kernel.best_variant if variant is None else variant
         self._plan.in_features, self._plan.layers, self._plan.classes = in_features, len(wirings), classes
         self._plan.tau = tau
-        self._plan.widths, self._plan.wiring, self._plan.touches, self._plan.sparse = self._arrays
+        self._plan.widths, self._plan.wiring, self._plan.sparse = self._arrays
 
     def plan(self, x: Tensor, coefficients: Tensor) -> _Plan:
         """One call's plan; x, coefficients and self have to outlive the call."""
@@ -124,7 +125,8 @@ def find_kernel() -> Kernel | str:
         getattr(library, name).restype = c_int
     library.logic_plan_size.restype = c_int
     assert library.logic_plan_size() == ctypes.sizeof(_Plan), (library.logic_plan_size(), ctypes.sizeof(_Plan))
-    return Kernel(library.logic_forward, library.logic_backward, library.logic_best_variant())
+    best, ahead = library.logic_best_variant(), library.logic_ahead()
+    return Kernel(library.logic_forward, library.logic_backward, best, ahead)
 
 
 def run_with_coefficients(stack: Stack, x: Tensor, coefficients: Tensor) -> Tensor:
@@ -195,16 +197,13 @@ def _add_logits(
         plan.logits, plan.norms = _pointers(trained), norms.data_ptr()
 
 
-def _first_touches(wiring: Tensor, inputs: int) -> tuple[Tensor, bool]:
-    """The wiring with the sign bit set at the first mention of each input, and whether some input has none.
-
-    Order of mention is a of neuron 0, b of neuron 0, a of neuron 1, ...: that of the kernel's backward pass.
-    """
-    order = torch.arange(wiring.numel()).reshape(-1, 2).t()
+def _mentions(wiring: Tensor, inputs: int, ahead: int) -> tuple[Tensor, bool]:
+    """`struct plan`'s wiring of one layer, int32[4, n + ahead], and whether the layer leaves an input out."""
+    order = torch.arange(wiring.numel()).reshape(-1, 2).t()  # a of neuron 0, b of neuron 0, a of neuron 1, ...
     index = wiring.long()
     first = torch.full((inputs,), wiring.numel()).scatter_reduce(0, index.flatten(), order.flatten(), "amin")
     marked = torch.where(first[index] == order, index - 2**31, index).to(torch.int32)
-    return marked.contiguous(), bool((first == wiring.numel()).any())
+    return pad(torch.cat((wiring, marked)), (0, ahead)).contiguous(), bool((first == wiring.numel()).any())
 
 
 def _pointers(tensors: Sequence[Tensor]) -> Any:

@@ -17,6 +17,8 @@
 #endif
 
 #define TILE 16 /* samples, one cache line of floats, one mask of 16 bits */
+#define AHEAD 10 /* neurons between the fetch of a row and its use */
+#define NEAR_ROWS 6000 /* rows of a layer that a cache of the second level holds beside others */
 #define MAX_GROUPS 16
 #define MAX_THREADS 256
 #define CHUNK 512 /* neurons per piece of work outside of the tiles */
@@ -34,7 +36,7 @@ static const float GATES[4][16] __attribute__((aligned(64))) = {
 };
 
 struct variant {
-    void (*layer_forward)(const float *, float *, int64_t, const int32_t *, const int32_t *, const float *);
+    void (*layer_forward)(const float *, float *, int64_t, const int32_t *, const int32_t *, const float *, int);
     void (*group_sums)(const float *, float *, int64_t, const int32_t *, const int32_t *, const float *, int64_t);
     void (*backward_rows)(const float *, const float *, float *, int64_t, const int32_t *, const int32_t *,
                           const float *, float *, int);
@@ -109,8 +111,8 @@ struct plan {
     int64_t variant, threads, batch, in_features, layers, classes, input_kind;
     float tau, inverse_temperature;
     const int64_t *widths;        /* [layers] */
-    const int32_t *const *wiring;  /* [layers] -> [2, width] */
-    const int32_t *const *touches; /* the same, sign bit set where it is the first to name its input, a before b */
+    const int32_t *const *wiring; /* [layers] -> [4, width + AHEAD]: a; b; both again, with the sign bit set where a
+                                     mention of an input is its first, a of a neuron before its b; AHEAD zeros each */
     const uint8_t *sparse;         /* [layers]: whether the layer leaves some of its inputs out */
     const float *const *logits;   /* [layers] -> [width, 16], or 0 where coefficients are given */
     float *coefficients;          /* [all neurons, 4]: computed by forward from logits, else given */
@@ -127,6 +129,11 @@ struct plan {
 int logic_plan_size(void)
 {
     return sizeof(struct plan);
+}
+
+int logic_ahead(void)
+{
+    return AHEAD;
 }
 
 struct job {
@@ -199,11 +206,11 @@ static const float *inner_forward(const struct job *job, float *rows, const uint
     float *in = rows, *out = rows + p->in_features * TILE;
     for (int64_t l = 0; l + 1 < p->layers; l++) {
         int64_t n = p->widths[l];
-        const int32_t *a = p->wiring[l], *b = a + n;
+        const int32_t *a = p->wiring[l], *b = a + n + AHEAD;
         if (l == 0 && masked)
             job->run->first_forward(masks, out, n, a, b, c);
         else
-            job->run->layer_forward(in, out, n, a, b, c);
+            job->run->layer_forward(in, out, n, a, b, c, (l ? p->widths[l - 1] : p->in_features) > NEAR_ROWS);
         in = out;
         out += n * TILE;
         c += 4 * n;
@@ -218,8 +225,8 @@ static void forward_tile(struct job *job, float *scratch, int64_t tile)
     uint16_t *masks = (uint16_t *)(sums + p->classes * TILE);
     int64_t last = p->layers - 1, n = p->widths[last];
     const float *in = inner_forward(job, rows, masks, load_tile(job, tile, rows, masks));
-    job->run->group_sums(in, sums, n, p->wiring[last], p->wiring[last] + n, p->coefficients + 4 * (job->neurons - n),
-                         p->classes);
+    job->run->group_sums(in, sums, n, p->wiring[last], p->wiring[last] + n + AHEAD,
+                         p->coefficients + 4 * (job->neurons - n), p->classes);
     int samples = tile_samples(p, tile);
     float *out = p->output + tile * TILE * p->classes;
     for (int j = 0; j < samples; j++)
@@ -242,7 +249,7 @@ static void backward_tile(struct job *job, float *scratch, int64_t tile, float *
     int64_t done = job->neurons;
     for (int64_t l = p->layers - 1; l >= 0; l--) {
         int64_t n = p->widths[l], before = l ? p->widths[l - 1] : p->in_features;
-        const int32_t *a = p->touches[l], *b = a + n;
+        const int32_t *a = p->wiring[l] + 2 * (n + AHEAD), *b = a + n + AHEAD;
         done -= n;
         float *down = l || p->grad_input ? gin : 0;
         if (down && p->sparse[l])

@@ -76,15 +76,30 @@ INLINE void NAME(blocks)(FV v, four *blocks)
 #endif
 }
 
-static void NAME(layer_forward)(const float *in, float *out, int64_t n, const int32_t *a, const int32_t *b, const float *c)
+INLINE void NAME(rows_forward)(const float *in, float *out, int64_t n, const int32_t *a, const int32_t *b,
+                               const float *c, int far)
 {
     for (int64_t i = 0; i < n; i++, c += 4, out += TILE) {
+        if (far) {
+            __builtin_prefetch(in + (int64_t)a[i + AHEAD] * TILE);
+            __builtin_prefetch(in + (int64_t)b[i + AHEAD] * TILE);
+        }
         const float *pa = in + (int64_t)a[i] * TILE, *pb = in + (int64_t)b[i] * TILE;
         for (int r = 0; r < TILE; r += LANES) {
             FV u = LOAD(pa + r), v = LOAD(pb + r);
             STORE(out + r, (c[0] + c[1] * u) + v * (c[2] + c[3] * u));
         }
     }
+}
+
+/* `far`: the rows are many enough not to be in the cache when their turn comes. */
+static void NAME(layer_forward)(const float *in, float *out, int64_t n, const int32_t *a, const int32_t *b,
+                                const float *c, int far)
+{
+    if (far)
+        NAME(rows_forward)(in, out, n, a, b, c, 1);
+    else
+        NAME(rows_forward)(in, out, n, a, b, c, 0);
 }
 
 /* The last layer is only ever summed, so its rows are never stored. */
@@ -113,6 +128,14 @@ INLINE void NAME(layer_backward)(const float *in, const float *g, int64_t step, 
                                  const int32_t *b, const float *c, float *gc, int fresh)
 {
     for (int64_t i = 0; i < n; i++, c += 4, gc += 4, g += step) {
+        if (gin) {
+            int64_t next_a = (int64_t)(a[i + AHEAD] & INT32_MAX) * TILE;
+            int64_t next_b = (int64_t)(b[i + AHEAD] & INT32_MAX) * TILE;
+            __builtin_prefetch(in + next_a);
+            __builtin_prefetch(in + next_b);
+            __builtin_prefetch(gin + next_a, 1);
+            __builtin_prefetch(gin + next_b, 1);
+        }
         int64_t ra = (int64_t)(a[i] & INT32_MAX) * TILE, rb = (int64_t)(b[i] & INT32_MAX) * TILE;
         IV keep_a = (IV){0} + ~(a[i] >> 31), keep_b = (IV){0} + ~(b[i] >> 31);
         FV s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
