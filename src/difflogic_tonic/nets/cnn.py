@@ -10,6 +10,7 @@ class ConvNet(nn.Module):
     """Conv 5×5 to 32, pool, conv 3×3 to 64, pool, fully connected `hidden`, fully connected `classes`.
 
     Convolutions are padded to keep height and width; a pool halves them, rounding down.
+    ReLU comes after the pooling, where it has a quarter of the work and the same result.
     """
 
     def __init__(
@@ -22,11 +23,11 @@ class ConvNet(nn.Module):
         with seeded(seed):
             self.layers = nn.Sequential(
                 nn.Conv2d(polarities, 32, 5, padding=2),
-                nn.ReLU(),
                 nn.MaxPool2d(2),
+                nn.ReLU(),
                 nn.Conv2d(32, 64, 3, padding=1),
-                nn.ReLU(),
                 nn.MaxPool2d(2),
+                nn.ReLU(),
                 nn.Flatten(),
                 nn.Dropout(dropout),
                 nn.Linear(64 * (height // 4) * (width // 4), hidden),
