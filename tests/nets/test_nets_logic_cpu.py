@@ -242,5 +242,10 @@ def test_a_wiring_written_to_after_the_first_call_is_used_and_checked():
 
 
 def test_the_cpu_backend_refuses_what_it_cannot_take():
-    with pytest.raises(ConfigError, match="needs float32"):
+    with pytest.raises(ConfigError, match=r"backend cpu: weights torch.float64 .* float32 weights"):
         LogicNetwork(**ODD, backend="cpu").double()(bits(3, 37).double())
+
+
+def test_triton_without_a_gpu_says_what_it_needs():
+    with pytest.raises(ConfigError, match=r"backend triton: .*; backend auto falls back to plain torch"):
+        LogicNetwork(**ODD, backend="triton")(bits(3, 37))

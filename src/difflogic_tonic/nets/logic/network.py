@@ -3,24 +3,17 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.errors import ConfigError
-from difflogic_tonic.nets.logic import cpu
+from difflogic_tonic.nets.logic.backend import BACKENDS, find_engine, run_on
 from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
-from difflogic_tonic.nets.logic.wiring import WIRINGS, check_connected, check_wiring
+from difflogic_tonic.nets.logic.wiring import WIRINGS, check_connected
 
 RESIDUAL_ABOVE_LAYERS = 6
 """Deeper stacks start as pass-through: gradients of a random start vanish (arXiv 2411.04732)."""
-
-BACKENDS: tuple[str, ...] = ("auto", "eager", "cpu")
-
-
-# beside the networks, not in them: what ctypes points to can be neither copied nor pickled
-_STACKS: WeakKeyDictionary[nn.Module, tuple[tuple[object, ...], cpu.Stack]] = WeakKeyDictionary()
 
 
 class GroupSum(nn.Module):
@@ -117,66 +110,12 @@ class LogicNetwork(nn.Module):
         x = x.flatten(1)
         columns = (self.in_features + 7) // 8 if packed else self.in_features
         assert x.shape[1] == columns, (x.shape, columns)
-        kernel = self._kernel(x)
-        if kernel is not None:
-            return self._on_kernel(kernel, x, packed)
+        engine = find_engine(self.backend, x, self._layers()[0].weight)
+        if engine is not None:
+            return run_on(engine, self, self._layers(), x, self.head, packed)
         # sums over thousands of gates and their gradients need more digits than autocast would leave them
         with torch.autocast(x.device.type, enabled=False):
             return self._eager(unpack_bits(x, self.in_features) if packed else x)
-
-    def _kernel(self, x: Tensor) -> cpu.Kernel | None:
-        """The C kernel where it can take x, None where plain torch has to."""
-        if self.backend == "eager":
-            return None
-        weight = self._layers()[0].weight
-        fits = x.is_cpu and weight.is_cpu and weight.dtype == torch.float32 and x.shape[0] > 0
-        if self.backend == "auto" and not fits:
-            return None
-        if not fits:
-            raise ConfigError(f"backend cpu needs float32 on the CPU, not {weight.dtype} on {x.device}; auto takes any")
-        found = cpu.find_kernel()
-        if isinstance(found, str):
-            if self.backend == "cpu":
-                raise ConfigError(f"backend cpu: {found}; backend auto falls back to plain torch")
-            return None
-        return found
-
-    def _on_kernel(self, kernel: cpu.Kernel, x: Tensor, packed: bool) -> Tensor:
-        if x.is_floating_point():
-            x = x.to(torch.float32)
-        elif x.dtype not in (torch.uint8, torch.bool):
-            x = x > 0
-        stack = self._stack(kernel, packed)
-        layers = self._layers()
-        temperature = layers[0].temperature
-        if all(layer.mixes_logits and layer.temperature == temperature for layer in layers):
-            return cpu.run_with_logits(stack, x, [layer.weight for layer in layers], temperature)
-        with torch.autocast("cpu", enabled=False):
-            coefficients = torch.cat([layer.coefficients() for layer in layers])
-        return cpu.run_with_coefficients(stack, x, coefficients)
-
-    def _stack(self, kernel: cpu.Kernel, packed: bool) -> cpu.Stack:
-        """The kernel's view of the wiring: made anew, and checked, whenever one of the buffers was written to.
-
-        C does not look where an index points, and a loaded state may hold anything.
-        """
-        wirings = [layer.wiring for layer in self._layers()]
-        stamp = (kernel, packed, self.head.tau, *((wiring.data_ptr(), wiring._version) for wiring in wirings))
-        known = _STACKS.get(self)
-        if known is not None and known[0] == stamp:
-            return known[1]
-        for layer in self._layers():
-            check_wiring(layer.wiring, layer.in_features)
-        stack = cpu.Stack(
-            kernel,
-            self.in_features,
-            [wiring.contiguous() for wiring in wirings],
-            self.head.classes,
-            self.head.tau,
-            packed=packed,
-        )
-        _STACKS[self] = (stamp, stack)
-        return stack
 
     def _layers(self) -> list[LogicLayer]:
         return list(self.layers)  # type: ignore[arg-type]  # a ModuleList does not say of what

@@ -1,0 +1,98 @@
+"""Which kernel takes a logic network's batch: the C kernel on a CPU, the Triton kernels on CUDA, or plain torch."""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.nets.logic import cpu, gpu
+from difflogic_tonic.nets.logic.layer import LogicLayer
+from difflogic_tonic.nets.logic.wiring import check_wiring
+
+BACKENDS: tuple[str, ...] = ("auto", "eager", "cpu", "triton")
+
+
+class Engine(NamedTuple):
+    """A module with `Stack`, `run_with_logits` and `run_with_coefficients` (cpu or gpu), and what its Stack wants."""
+
+    module: ModuleType
+    kernel: Any
+
+
+# beside the networks, not in them: what ctypes points to can be neither copied nor pickled
+_STACKS: WeakKeyDictionary[nn.Module, tuple[tuple[object, ...], Any]] = WeakKeyDictionary()
+
+
+def find_engine(backend: str, x: Tensor, weight: Tensor) -> Engine | None:
+    """The kernels for batch x, None for plain torch. ConfigError where `backend` names kernels that cannot take it.
+
+    `auto` is the kernels of the device that x is on, and plain torch where there are none, for float64 and for an empty
+    batch.
+    """
+    if backend == "eager":
+        return None
+    module = {"cpu": cpu, "triton": gpu}.get(backend) or (cpu if x.is_cpu else gpu if x.is_cuda else None)
+    fits = weight.dtype == torch.float32 and weight.device == x.device and x.shape[0] > 0 and module is not None
+    if fits and module is cpu:
+        fits = x.is_cpu
+    if not fits:
+        if backend == "auto":
+            return None
+        raise ConfigError(
+            f"backend {backend}: weights {weight.dtype} on {weight.device} and a batch of {x.shape[0]} on {x.device};"
+            " float32 weights and a batch on one device of that kind are needed, auto takes any"
+        )
+    found = cpu.find_kernel() if module is cpu else gpu.find_kernel(x.device)
+    if isinstance(found, str):
+        if backend == "auto":
+            return None
+        raise ConfigError(f"backend {backend}: {found}; backend auto falls back to plain torch")
+    assert module is not None
+    return Engine(module, found)
+
+
+def run_on(engine: Engine, network: nn.Module, layers: list[LogicLayer], x: Tensor, head: Any, packed: bool) -> Tensor:
+    """Logits float32[batch, classes] of the layers and the group sum `head` of `network`."""
+    if x.is_floating_point():
+        x = x.to(torch.float32)
+    elif x.dtype not in (torch.uint8, torch.bool):
+        x = x > 0
+    stack = _stack_of(engine, network, layers, head, packed)
+    temperature = layers[0].temperature
+    if all(layer.mixes_logits and layer.temperature == temperature for layer in layers):
+        return _tensor(engine.module.run_with_logits(stack, x, [layer.weight for layer in layers], temperature))
+    with torch.autocast(x.device.type, enabled=False):
+        coefficients = torch.cat([layer.coefficients() for layer in layers])
+    return _tensor(engine.module.run_with_coefficients(stack, x, coefficients))
+
+
+def _tensor(result: Any) -> Tensor:
+    assert isinstance(result, Tensor)
+    return result
+
+
+def _stack_of(engine: Engine, network: nn.Module, layers: list[LogicLayer], head: Any, packed: bool) -> Any:
+    """The kernel's view of the wiring: made anew, and checked, whenever one of the buffers was written to.
+
+    Kernels do not look where an index points, and a loaded state may hold anything.
+    """
+    wirings = [layer.wiring for layer in layers]
+    stamp = (engine.kernel, packed, head.classes, head.tau, *((w.data_ptr(), w._version) for w in wirings))
+    known = _STACKS.get(network)
+    if known is not None and known[0] == stamp:
+        return known[1]
+    for layer in layers:
+        check_wiring(layer.wiring, layer.in_features)
+    stack = engine.module.Stack(
+        engine.kernel,
+        layers[0].in_features,
+        [wiring.contiguous() for wiring in wirings],
+        head.classes,
+        head.tau,
+        packed=packed,
+    )
+    _STACKS[network] = (stamp, stack)
+    return stack
