@@ -10,6 +10,7 @@ import yaml
 
 from difflogic_tonic.config import StoragePaths
 from difflogic_tonic.errors import (
+    CacheMissing,
     CheckpointCorrupt,
     CheckpointMissing,
     ConfigError,
@@ -114,10 +115,44 @@ def test_an_existing_job_is_neither_overwritten_nor_lost(laboratory: Any) -> Non
 
 def test_resume_without_a_checkpoint_is_an_error_and_auto_starts(laboratory: Any) -> None:
     laboratory.write_config("MLP", epochs=1)
-    with pytest.raises(CheckpointMissing, match="--resume=auto"):
+    with pytest.raises(CheckpointMissing, match="start it without --resume, or use --resume=auto"):
         laboratory.main("--resume")
     assert not (laboratory.project / "runs" / "job").exists()
     assert laboratory.main("--resume=auto") == 0
+
+
+def test_a_run_that_died_before_its_first_checkpoint_is_started_with_auto_or_fresh(laboratory: Any) -> None:
+    laboratory.write_config("MLP", epochs=1)
+    (laboratory.project / "runs" / "job").mkdir(parents=True)
+    (laboratory.project / "runs" / "job" / "metrics.jsonl").write_text('{"kind": "step", "step": 1}\n')
+    with pytest.raises(CheckpointMissing, match="start anew with --fresh, or use --resume=auto"):
+        laboratory.main("--resume")
+    assert laboratory.main("--resume=auto") == 0
+    assert laboratory.rows()[0]["epoch"] == 1
+
+
+def test_prepared_data_that_vanish_under_a_run_cost_nothing(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from difflogic_tonic.cache import SplitReader
+
+    laboratory.write_config("MLP", epochs=2)
+    laboratory.main(job="whole")
+    read, calls = SplitReader.read_frames, iter(range(10**6))
+
+    def vanishing(reader: SplitReader, frames: Any, out: Any) -> None:
+        if next(calls) > 25:  # in the second epoch
+            raise CacheMissing("scratch storage was cleaned")
+        read(reader, frames, out)
+
+    monkeypatch.setattr(SplitReader, "read_frames", vanishing)
+    with pytest.raises(CacheMissing):
+        laboratory.main()
+    assert "error: scratch storage was cleaned" in (laboratory.project / "runs" / "job" / "log.txt").read_text()
+    monkeypatch.undo()
+    laboratory.main("--resume")
+    whole = laboratory.weights(job="whole")
+    assert all(torch.equal(whole[name], weight) for name, weight in laboratory.weights().items())
+    steps = [row["step"] for row in laboratory.rows() if row["kind"] == "step"]
+    assert steps == list(range(1, len(steps) + 1))
 
 
 @pytest.mark.parametrize(

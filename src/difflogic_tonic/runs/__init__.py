@@ -9,5 +9,6 @@
 | `writer`      | the thread that writes and mirrors them                                              |
 | `model_file`  | trained models: `best.pt`, `last.pt`                                                 |
 | `metrics`     | `metrics.jsonl` and the TensorBoard events that mirror it                            |
+| `status`      | `status.json`, and the reason of a failure                                           |
 | `log`         | console and log file                                                                 |
 """

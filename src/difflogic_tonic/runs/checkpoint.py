@@ -66,6 +66,11 @@ class Checkpoints:
         """The newest position that is safe: written or read by this object and found to match its digest."""
         return max((_parse(path.name)[0] for path in self._verified if path.exists()), default=None)
 
+    @property
+    def exist(self) -> bool:
+        """Whether there is any checkpoint, good or damaged."""
+        return bool(self.find() or self._damaged())
+
     def find(self) -> list[Found]:
         """Checkpoint files of both places, newest first, scratch before project."""
         found = []
@@ -81,7 +86,7 @@ class Checkpoints:
 
         A damaged file is set aside with a warning and the one before is tried; if all are damaged: `CheckpointCorrupt`.
         """
-        rejected = [path for place in self._places for path in self.folder(place).glob(f"*{_DAMAGED}")]
+        rejected = self._damaged()
         for file in self.find():
             try:
                 content = file.path.read_bytes()
@@ -122,6 +127,9 @@ class Checkpoints:
         self._verified.add(path)
         self._prune(place)
         return path
+
+    def _damaged(self) -> list[Path]:
+        return [path for place in self._places for path in self.folder(place).glob(f"*{_DAMAGED}")]
 
     def _prune(self, place: Place) -> None:
         files = [file.path for file in self.find() if file.place == place]

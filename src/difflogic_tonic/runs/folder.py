@@ -16,6 +16,7 @@ A job is never overwritten silently: `--resume` continues it, `--fresh` renames 
 
 import datetime
 import fcntl
+import logging
 import os
 import shlex
 import socket
@@ -34,6 +35,9 @@ from difflogic_tonic.storage import Storage, atomic_write, file_lock, reap_lefto
 
 Start = Literal["new", "resume", "auto", "fresh"]
 """`new` refuses a job that exists, `resume` continues it, `auto` too if it has a checkpoint, `fresh` sets it aside."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,23 @@ def job_folders(storage: Storage, job_id: str) -> list[Path]:
     return [folder for folder in candidates if folder.exists()]
 
 
-def open_run(storage: Storage, job_id: str, start: Start) -> RunFolder:
-    """Make the run folder of `job_id`, or find it. Raises `RunExists` for a job that exists if `start` is `new`."""
-    folder = RunFolder(storage.project.run_dir(job_id))
+def check_absent(storage: Storage, job_id: str) -> None:
+    """Raise `RunExists` if anything of this job exists."""
     existing = job_folders(storage, job_id)
-    if existing and start == "new":
+    if existing:
         raise RunExists(
             f"job {job_id} exists: {existing[0]}; continue it with --resume, "
             f"set it aside and start anew with --fresh, or choose another job id"
         )
-    if existing and start == "fresh":
-        set_aside(storage, job_id)
+
+
+def open_run(storage: Storage, job_id: str, start: Start) -> RunFolder:
+    """Make the run folder of `job_id`, or find it. Raises `RunExists` for a job that exists if `start` is `new`."""
+    folder = RunFolder(storage.project.run_dir(job_id))
+    if start == "new":
+        check_absent(storage, job_id)
+    if start == "fresh" and job_folders(storage, job_id):
+        log.info("the old run is kept as job %s", set_aside(storage, job_id))
     with storage_errors(folder.path):
         folder.tensorboard.mkdir(parents=True, exist_ok=True)
     return folder

@@ -10,7 +10,9 @@
 | `saving`    | when a checkpoint is due, and the signal that asks for one                    |
 | `fit`       | epochs: train, evaluate, choose the best                                      |
 | `inputs`    | the cached variant of a config, its splits, and the model                     |
-| `session`   | a whole run, from config to summary                                           |
+| `resume`    | what may change between two starts of a run, and what may not                 |
+| `run`       | one run with everything open: train, save, say what came out                  |
+| `session`   | from what the command line asked for to a run                                 |
 | `evaluation`| a finished run evaluated again                                                |
 | `preflight` | memory and disk that a run will need                                          |
 | `rehearsal` | `--debug`: a few batches through every stage                                  |

@@ -155,7 +155,10 @@ def evaluate_epoch(state: TrainingState, plan: Plan, saver: Saver) -> bool:
         ):
             for seconds in counted:
                 progress.evaluated += 1
-                progress.test_seconds += seconds if phase.split == "test" else 0.0
+                if phase.split == "val":
+                    progress.val_seconds += seconds
+                else:
+                    progress.test_seconds += seconds
                 bar.advance(1)
                 if saver.between_steps():
                     return False
@@ -204,7 +207,7 @@ def finish_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog) -> None:
     log.info("%s", lines.epoch_line(row, progress, plan.config, plan.subset))
     progress.batch = progress.phase = 0
     progress.epoch_sums, progress.results = Sums(), {}
-    progress.train_seconds = progress.test_seconds = 0.0
+    progress.train_seconds = progress.val_seconds = progress.test_seconds = 0.0
     if better and progress.best is not None:
         plan.on_better(progress.best)
     plan.on_epoch()
@@ -259,7 +262,7 @@ def epoch_row(state: TrainingState, plan: Plan, measured: dict[str, Any]) -> Row
         "train_loss": sums.loss / sums.n_samples,
         f"train_{sample}_accuracy": sums.n_correct / sums.n_samples,
         **measured,
-        "seconds": round(progress.train_seconds + progress.test_seconds, 3),
+        "seconds": round(progress.train_seconds + progress.val_seconds + progress.test_seconds, 3),
         "train_samples_per_second": sums.n_samples / max(progress.train_seconds, 1e-9),
     }
     if progress.best is not None:

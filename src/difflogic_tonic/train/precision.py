@@ -1,5 +1,6 @@
 """Mixed precision: autocast around forward and loss only, and loss scaling where fp16 gradients would underflow."""
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor
 
 from difflogic_tonic.errors import ConfigError, TrainingDiverged
+
+log = logging.getLogger(__name__)
 
 WARN_SKIPPED = 20
 STOP_SKIPPED = 50
@@ -53,6 +56,8 @@ class Precision:
         self.scaler.update()
         skipped = self.scaler.get_scale() < scale
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
+        if self.skipped_in_a_row == WARN_SKIPPED:
+            log.warning("step %d: %d steps in a row had infinite gradients in fp16", step, WARN_SKIPPED)
         if self.skipped_in_a_row >= STOP_SKIPPED:
             raise TrainingDiverged(
                 f"step {step}: {STOP_SKIPPED} steps in a row had infinite gradients in fp16; use train.amp: bf16 or off"

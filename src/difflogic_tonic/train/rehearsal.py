@@ -27,7 +27,8 @@ from difflogic_tonic.train.evaluation import measure
 from difflogic_tonic.train.fit import BatchSource
 from difflogic_tonic.train.inputs import Inputs, choose_device
 from difflogic_tonic.train.resume import check_same
-from difflogic_tonic.train.session import Request, Run, build_state, make_deterministic
+from difflogic_tonic.train.run import Run
+from difflogic_tonic.train.session import Request, build_state, make_deterministic
 from difflogic_tonic.train.state import seed_everything
 
 STEPS = 4

@@ -46,8 +46,8 @@ class Progress:
     `epoch` epochs are finished, the last with the evaluation `measured`. Of the current one, `batch` batches are
     trained on, then `phase` evaluations are finished, with `results` so far; `tally` is the one under way. `step`
     counts optimizer steps, `evaluated` the evaluation batches since the last of them. `window` holds sums since the
-    last `step` row, `n_rows` is the length of metrics.jsonl. `seconds` is over all epochs and starts, `train_seconds`
-    and `test_seconds` are of the current epoch.
+    last `step` row, `n_rows` is the length of metrics.jsonl. `seconds` is over all epochs and starts, that of the
+    three parts is of the current epoch.
     """
 
     epoch: int = 0
@@ -65,6 +65,7 @@ class Progress:
     n_rows: int = 0
     seconds: float = 0.0
     train_seconds: float = 0.0
+    val_seconds: float = 0.0
     test_seconds: float = 0.0
 
     @property

@@ -1,0 +1,195 @@
+"""One run with everything open: train, save, say what came out."""
+
+import logging
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from difflogic_tonic.config import TrainConfig
+from difflogic_tonic.errors import CacheError, StorageError
+from difflogic_tonic.models import describe
+from difflogic_tonic.nets.logic import has_hard_mode, logic_report
+from difflogic_tonic.runs.checkpoint import Checkpoints
+from difflogic_tonic.runs.folder import RunFolder
+from difflogic_tonic.runs.metrics import MetricsLog
+from difflogic_tonic.runs.model_file import ModelFile, save_model
+from difflogic_tonic.runs.signals import StopRequest
+from difflogic_tonic.runs.status import write_status
+from difflogic_tonic.runs.writer import CheckpointWriter
+from difflogic_tonic.storage import Storage, write_json
+from difflogic_tonic.train import lines, preflight
+from difflogic_tonic.train.fit import Plan, fit
+from difflogic_tonic.train.inputs import Inputs, evaluation_phases
+from difflogic_tonic.train.saving import Saver
+from difflogic_tonic.train.state import Best, TrainingState, copied_weights
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run with everything open."""
+
+    config: TrainConfig
+    storage: Storage
+    folder: RunFolder
+    state: TrainingState
+    inputs: Inputs
+    checkpoints: Checkpoints
+    device: torch.device
+
+    def train(self, stop: StopRequest) -> int:
+        """Train to the end or until asked to stop, and save either way."""
+        plan = self.plan()
+        self._say_start(plan)
+        if self.state.progress.best is not None:
+            self.save_best(self.state.progress.best)  # the file may come from after the checkpoint
+        metrics = MetricsLog(self.folder.metrics, self.folder.tensorboard, self.state.progress.n_rows)
+        self.state.progress.n_rows = metrics.n_rows
+        writer = CheckpointWriter(self.checkpoints, self.storage)
+        saver = Saver(self.state, metrics, writer, stop, 60 * self.config.train.checkpoint_interval_minutes)
+        self._status("running")
+        try:
+            finished = fit(self.state, plan, metrics, saver)
+            saver.save_and_wait()
+        except StorageError as error:
+            raise type(error)(f"{error} (with --resume added)") from error
+        except CacheError:
+            # Scratch may be cleaned under a running job. No step was half-done, so nothing need be lost.
+            saver.save_and_wait()
+            raise
+        except (RuntimeError, MemoryError) as error:
+            memory = preflight.out_of_memory(error, self.config.train)
+            if memory is None:
+                raise
+            raise memory from error
+        finally:
+            writer.close()
+        self.save("last", self._last())
+        if not finished:
+            return self._stopped(stop)
+        self._finish()
+        return 0
+
+    def plan(self) -> Plan:
+        return Plan(
+            config=self.config.train,
+            classes=len(self.inputs.manifest.classes),
+            view=self.config.view,
+            device=self.device,
+            train=self.inputs.train,
+            evaluated=dict(self.inputs.evaluated),
+            phases=evaluation_phases(self.state.model, self.inputs),
+            subset=self.inputs.subset,
+            on_better=self.save_best,
+            on_epoch=lambda: self._status("running"),
+        )
+
+    def model_path(self, which: str) -> Path:
+        return self.storage.project.models_dir(self.folder.job_id) / f"{which}.pt"
+
+    def save_best(self, best: Best) -> None:
+        """Write `best.pt`. It is in every checkpoint as well, so a full disk is a warning until the end."""
+        try:
+            self.save("best", best)
+        except StorageError as error:
+            log.warning("%s", error)
+
+    def save(self, which: str, trained: Best) -> None:
+        identity = self.state.identity
+        save_model(
+            self.model_path(which),
+            ModelFile(
+                job_id=self.folder.job_id,
+                config=identity.config,
+                classes=identity.classes,
+                frame_shape=identity.frame_shape,
+                fingerprint=identity.fingerprint,
+                epoch=trained.epoch,
+                step=trained.step,
+                model=trained.model,
+                metrics=trained.metrics,
+            ),
+        )
+
+    def _last(self) -> Best:
+        progress = self.state.progress
+        metrics = {} if progress.batch else progress.measured
+        return Best(progress.epoch, progress.step, [], metrics, copied_weights(self.state.model))
+
+    def _stopped(self, stop: StopRequest) -> int:
+        progress = self.state.progress
+        self._status("stopped", exit_code=stop.exit_code, reason=stop.reason)
+        log.info(
+            "stopped by %s and saved in epoch %d at step %d; continue with --resume",
+            *(stop.reason, progress.epoch + 1, progress.step),
+        )
+        return stop.exit_code
+
+    def _finish(self) -> None:
+        best = self.state.progress.best
+        assert best is not None, self.state.progress
+        self.save("best", best)
+        summary = self.summary(best)
+        write_json(self.folder.summary, summary)
+        self._status("finished", exit_code=0)
+        for line in lines.final_lines(best.metrics, self.inputs.subset):
+            log.info("%s", line)
+        log.info("model: %s", self.model_path("best"))
+        self._say_folder()
+
+    def summary(self, best: Best) -> dict[str, Any]:
+        """The content of `summary.json`. What the model does not have is absent."""
+        progress, model = self.state.progress, self.state.model
+        summary: dict[str, Any] = {
+            "job_id": self.folder.job_id,
+            "tag": self.config.base.tag,
+            "dataset": self.inputs.manifest.dataset,
+            "fingerprint": self.inputs.manifest.fingerprint,
+            "subset": self.inputs.subset,
+            "model_type": self.config.model.model_type,
+            **describe(model, self.inputs.sample_shape),
+            "epochs": progress.epoch,
+            "steps": progress.step,
+            "best_epoch": best.epoch,
+            "seconds": round(progress.seconds, 1),
+            **best.metrics,
+        }
+        if has_hard_mode(model):
+            model.load_state_dict(best.model)
+            summary["logic"] = logic_report(model)
+        return summary
+
+    def _status(self, state: str, **facts: object) -> None:
+        progress = self.state.progress
+        write_status(
+            self.folder, state=state, epoch=progress.epoch, epochs=self.config.train.epochs, step=progress.step, **facts
+        )
+
+    def _say_start(self, plan: Plan) -> None:
+        log.info("run folder: %s", self.folder.path)
+        self._say_tensorboard()
+        manifest, train = self.inputs.manifest, self.inputs.train
+        tested = ", ".join(f"{name} {self.inputs.n_recordings[name]:,}" for name in self.inputs.evaluated)
+        log.info(
+            "%s from %s storage: %s training samples of %s recordings, %s recordings on %s%s",
+            *(manifest.dataset, self.inputs.place_name, f"{train.n_samples:,}", f"{train.n_recordings:,}", tested),
+            *(self.device, f"  [subset: {self.inputs.subset}]" if self.inputs.subset else ""),
+        )
+        if not plan.chooses_on_validation:
+            log.info("no validation split: the best model is the last one")
+        with closing(train.iterate(0)) as batches:
+            sample = next(batches)
+        found = preflight.estimate(self.state.model, sample, self.config.train, self.device)
+        for line in preflight.report(found, self.storage, self.device):
+            log.info("%s", line)
+
+    def _say_folder(self) -> None:
+        log.info("run folder: %s", self.folder.path)
+        self._say_tensorboard()
+
+    def _say_tensorboard(self) -> None:
+        log.info("curves: tensorboard --logdir %s", self.folder.tensorboard)
