@@ -64,23 +64,29 @@ def _import_kernels(kind: str, index: int | None) -> ModuleType | str:
 
 
 def run_with_coefficients(
-    stack: Stack, x: Tensor, coefficients: Tensor, *, storage: torch.dtype = torch.float32
+    stack: Stack, x: Tensor, coefficients: Tensor, *, storage: torch.dtype | None = None
 ) -> Tensor:
     """Logits float32[batch, classes] from float32 coefficients [all neurons, 4]; differentiable once, in both.
 
     x: floating (rounded to `storage`), uint8 or bool [batch, in_features] (uint8 above zero is 1), or packed; at least
-    one sample. Bytes and bits are read as bits, 1/16 of the bytes of float16; they have no gradient.
+    one sample. Bytes and bits are read as bits, 1/16 of the bytes of float16; they have no gradient. `storage`: one of
+    STORAGES; None is what autocast says for the device of x, float32 where it is off.
     """
-    logits: Tensor = _StackFunction.apply(stack, None, storage, x, coefficients)
+    logits: Tensor = _StackFunction.apply(stack, None, storage or _autocast_storage(x), x, coefficients)
     return logits
 
 
 def run_with_logits(
-    stack: Stack, x: Tensor, weights: list[Tensor], temperature: float, *, storage: torch.dtype = torch.float32
+    stack: Stack, x: Tensor, weights: list[Tensor], temperature: float, *, storage: torch.dtype | None = None
 ) -> Tensor:
     """The same from the sixteen gate logits float32[n, 16] of each layer: softmax and its gradient in the kernels."""
-    logits: Tensor = _StackFunction.apply(stack, 1 / temperature, storage, x, *weights)
+    logits: Tensor = _StackFunction.apply(stack, 1 / temperature, storage or _autocast_storage(x), x, *weights)
     return logits
+
+
+def _autocast_storage(x: Tensor) -> torch.dtype:
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
 
 
 class _StackFunction(torch.autograd.Function):
