@@ -69,8 +69,7 @@ def test_a_signal_is_obeyed_within_a_step_and_the_run_goes_on_bit_by_bit(
     assert all(torch.equal(whole[key], weight) for key, weight in laboratory.weights().items())
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-@pytest.mark.parametrize("delay", [0.1, 0.6, 1.5, 2.5])
+@pytest.mark.parametrize(("name", "delay"), [("SIGTERM", 0.1), ("SIGUSR1", 0.6), ("SIGTERM", 1.5), ("SIGUSR1", 2.5)])
 def test_a_signal_during_the_imports_is_no_failure(name: str, delay: float, laboratory: Any, repository: Path) -> None:
     laboratory.write_config("MLP", epochs=LONG)
     with start_main(laboratory, repository) as process:

@@ -14,6 +14,7 @@ from difflogic_tonic.errors import (
     CheckpointCorrupt,
     CheckpointMissing,
     ConfigError,
+    OutOfMemory,
     ResumeMismatch,
     RunError,
     RunExists,
@@ -258,6 +259,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_no_reason_to_requeue(lab
         laboratory.main("--override", f"model.weights={huge}", job="second")
     status = read_json(laboratory.project / "runs" / "second" / "status.json")
     assert (status["state"], status["exit_code"], status["requeue"]) == ("failed", 9, False)
+
+
+def test_running_out_of_memory_is_one_line_that_says_what_to_change(
+    laboratory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laboratory.write_config("MLP", epochs=1)
+    forward = torch.nn.functional.linear
+
+    def greedy(*arguments: Any) -> Any:
+        torch.empty(2**50)
+        return forward(*arguments)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", greedy)
+    with pytest.raises(OutOfMemory, match=r"batch_size 8, train\.accumulate 1, train\.amp off"):
+        laboratory.main()
+    assert read_json(laboratory.project / "runs" / "job" / "status.json")["exit_code"] == 10
 
 
 def test_half_precision_on_a_cpu_is_refused(laboratory: Any) -> None:

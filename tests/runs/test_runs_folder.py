@@ -70,15 +70,17 @@ def test_a_second_process_is_refused_while_the_first_lives(storage: Storage) -> 
             os.read(read, 1)
         os._exit(0)
     os.read(ready_read, 1)
-    with (
-        pytest.raises(RunExists, match=f"running in another process .host {socket.gethostname()}, pid {pid}"),
-        lease(storage, "job"),
-    ):
-        pass
-    with lease(storage, "another"):
-        pass
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
+    try:
+        with (
+            pytest.raises(RunExists, match=f"running in another process .host {socket.gethostname()}, pid {pid}"),
+            lease(storage, "job"),
+        ):
+            pass
+        with lease(storage, "another"):
+            pass
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
     with lease(storage, "job"):  # a dead holder holds nothing
         pass
 

@@ -1,6 +1,8 @@
 """Memory and disk that a run will need, estimated before its first step."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +80,18 @@ def report(found: Estimate, storage: Storage, device: torch.device) -> list[str]
 ADVICE = "try a smaller train.dataloader.batch_size, train.accumulate to keep the effective batch, or train.amp: bf16"
 
 
+@contextmanager
+def memory_errors(config: Train) -> Iterator[None]:
+    """Inside, an allocation that fails is `OutOfMemory`: one line that says what to make smaller."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        told = out_of_memory(error, config)
+        if told is None:
+            raise
+        raise told from error
+
+
 def out_of_memory(error: BaseException, config: Train) -> OutOfMemory | None:
     """The one line for an allocation that failed, on a GPU or a CPU; None if `error` is something else."""
     text = str(error)
@@ -87,7 +101,7 @@ def out_of_memory(error: BaseException, config: Train) -> OutOfMemory | None:
         return None
     return OutOfMemory(
         f"out of memory with train.dataloader.batch_size {config.dataloader.batch_size}, train.accumulate "
-        f"{config.accumulate}, train.amp {config.amp}; {ADVICE}, then continue with --resume or start anew with --fresh"
+        f"{config.accumulate}, train.amp {config.amp}; {ADVICE}, and start anew with --fresh (another train.amp may also go on with --resume)"
     )
 
 

@@ -61,11 +61,6 @@ class Run:
             # Scratch may be cleaned under a running job. No step was half-done, so nothing need be lost.
             saver.save_and_wait()
             raise
-        except (RuntimeError, MemoryError) as error:
-            memory = preflight.out_of_memory(error, self.config.train)
-            if memory is None:
-                raise
-            raise memory from error
         finally:
             writer.close()
         self.save("last", self._last())

@@ -32,6 +32,7 @@ from difflogic_tonic.train.inputs import (
 )
 from difflogic_tonic.train.optimizer import build_optimizer
 from difflogic_tonic.train.precision import Precision
+from difflogic_tonic.train.preflight import memory_errors
 from difflogic_tonic.train.resume import check_same
 from difflogic_tonic.train.run import Run
 from difflogic_tonic.train.state import Identity, TrainingState, seed_everything
@@ -58,7 +59,7 @@ def train(request: Request, stop: StopRequest) -> int:
     job_id = request.config.base.job_id
     if job_id is None:
         raise ConfigError(f"{request.config.source}: no job id; give one after the config, or set base.job_id")
-    with stop.interruptible():
+    with stop.interruptible(), memory_errors(request.config.train):
         storage = open_storage(request.places)
         checkpoints = Checkpoints(storage, job_id)
         check_start(storage, checkpoints, job_id, request.start)
@@ -70,7 +71,7 @@ def train(request: Request, stop: StopRequest) -> int:
         if found is not None:
             check_same(found[0], state.identity)
         folder = open_run(storage, job_id, request.start)
-        with run_log(folder):
+        with run_log(folder), memory_errors(request.config.train):
             write_start(folder, request.config, request.argv, describe_environment(str(device)))
             seed_everything(request.config.base.seed)
             if found is not None:
