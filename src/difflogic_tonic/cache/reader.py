@@ -107,7 +107,7 @@ class SplitReader:
             os.close(self._descriptors.popitem()[1])
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_descriptors": {}, "_pid": -1}
+        return self.__dict__ | {"_descriptors": {}}
 
     def __del__(self, getpid: Callable[[], int] = os.getpid, close: Callable[[int], None] = os.close) -> None:
         # Defaults, because this module's globals may be gone when the interpreter ends.
