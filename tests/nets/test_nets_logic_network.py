@@ -15,7 +15,7 @@ from difflogic_tonic.nets.logic import (
     logic_report,
     set_temperature,
 )
-from difflogic_tonic.nets.logic.wiring import WIRINGS
+from difflogic_tonic.nets.logic.wiring import WIRINGS, Place
 
 
 def bits(batch: int, features: int, seed: int = 0) -> torch.Tensor:
@@ -34,7 +34,9 @@ def pure_gate(layer: LogicLayer, neuron: int, gate: str, a: int, b: int) -> None
 def test_every_input_is_connected_where_there_are_enough_neurons(wiring, data):
     in_features = data.draw(st.integers(4, 60))
     neurons = data.draw(st.integers((in_features + 1) // 2, min(4 * in_features, in_features * (in_features - 1) // 2)))
-    drawn = WIRINGS[wiring](in_features, neurons, torch.Generator().manual_seed(data.draw(st.integers(0, 99))))
+    layer = data.draw(st.integers(0, 2))
+    place = Place(in_features, neurons, layer, 3, classes=1)
+    drawn = WIRINGS[wiring](place, torch.Generator().manual_seed(data.draw(st.integers(0, 99))))
     assert drawn.shape == (2, neurons)
     assert drawn.dtype == torch.int32
     assert sorted(set(drawn.flatten().tolist())) == list(range(in_features))
@@ -44,9 +46,41 @@ def test_every_input_is_connected_where_there_are_enough_neurons(wiring, data):
 def test_unique_wiring_has_no_pair_twice_and_no_neuron_with_one_input(in_features, share, seed):
     low, high = (in_features + 1) // 2, in_features * (in_features - 1) // 2
     neurons = low + int(share * (high - low))
-    wiring = WIRINGS["unique"](in_features, neurons, torch.Generator().manual_seed(seed))
+    wiring = WIRINGS["unique"](Place(in_features, neurons), torch.Generator().manual_seed(seed))
     assert bool((wiring[0] != wiring[1]).all())
     assert len({frozenset(pair) for pair in wiring.t().tolist()}) == neurons
+
+
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(3, 7)),
+    extra=st.integers(0, 30),
+    seed=st.integers(0, 9),
+)
+def test_structured_wiring_starts_with_pairs_of_near_pixels(shape, extra, seed):
+    channels, rows, columns = shape
+    features = channels * rows * columns
+    wiring = WIRINGS["structured"](
+        Place(features, features + extra, 0, 3, input_shape=shape), torch.Generator().manual_seed(seed)
+    ).long()
+    (ya, xa), (yb, xb) = ((feature % (rows * columns) // columns, feature % columns) for feature in wiring)
+    near = ((ya - yb).abs() <= 2) & ((xa - xb).abs() <= 2)
+    wraps = (ya == rows - 1) & (xa == columns - 1) | (xa == columns - 1)  # the next pixel of a row's last is elsewhere
+    assert bool((near | wraps).all())
+    assert bool((wiring[0] != wiring[1]).all())
+
+
+def test_structured_wiring_goes_on_with_neurons_at_growing_distance():
+    def distances(layer: int) -> set[int]:
+        place = Place(256, 256, layer, 4, classes=4)
+        a, b = WIRINGS["structured"](place, torch.Generator().manual_seed(0)).long()
+        return set(((b - a) % 256).tolist())
+
+    assert [distances(layer) for layer in (1, 2, 3)] == [{4, 252}, {16, 240}, {64, 192}]
+
+
+def test_structured_wiring_hands_each_class_an_even_sample_of_positions():
+    a, _ = WIRINGS["structured"](Place(12, 12, 3, 4, classes=3), torch.Generator())
+    assert a.reshape(3, 4).tolist() == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
 
 
 def test_unique_wiring_refuses_more_neurons_than_pairs():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic.backend import BACKENDS, find_engine, run_on
 from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
-from difflogic_tonic.nets.logic.wiring import WIRINGS, check_connected
+from difflogic_tonic.nets.logic.wiring import WIRINGS, Place, check_connected
 
 RESIDUAL_ABOVE_LAYERS = 6
 """Deeper stacks start as pass-through: gradients of a random start vanish (arXiv 2411.04732)."""
@@ -58,8 +58,9 @@ class LogicNetwork(nn.Module):
     """float [batch, in_features], values in [0, 1] -> logits float32[batch, classes].
 
     `num_neurons` is the width of all `num_layers` layers, or one width per layer. `tau` None is `default_tau`.
-    `init` None is residual above six layers, else random. All randomness of the start comes from `seed`: the global
-    generator is neither read nor moved.
+    `init` None is residual above six layers, else random. `input_shape` (channels, rows, columns) is what structured
+    wiring takes for the neighbourhood of features; the other wirings ignore it. All randomness of the start comes from
+    `seed`: the global generator is neither read nor moved.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class LogicNetwork(nn.Module):
         estimator: str = "soft",
         init: str | None = None,
         wiring: str = "random",
+        input_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         widths = [num_neurons] * num_layers if isinstance(num_neurons, int) else list(num_neurons)
@@ -89,17 +91,19 @@ class LogicNetwork(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.in_features = in_features
         self.backend = backend
-        self.layers = nn.ModuleList(
-            LogicLayer(
-                before,
-                WIRINGS[wiring](before, after, generator),
-                parametrization=parametrization,
-                estimator=estimator,
-                init=init,
-                generator=generator,
+        self.layers = nn.ModuleList()
+        for layer, (before, after) in enumerate(pairwise((in_features, *widths))):
+            place = Place(before, after, layer, num_layers, classes, input_shape)
+            self.layers.append(
+                LogicLayer(
+                    before,
+                    WIRINGS[wiring](place, generator),
+                    parametrization=parametrization,
+                    estimator=estimator,
+                    init=init,
+                    generator=generator,
+                )
             )
-            for before, after in pairwise((in_features, *widths))
-        )
         self.head = GroupSum(classes, default_tau(widths[-1], classes) if tau is None else tau)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, packed: bool = False) -> Tensor:
