@@ -1,6 +1,7 @@
 """Whole runs on a small prepared dataset: 34 × 34 events, ten classes, eight recordings of each."""
 
 import importlib
+import importlib.util
 import os
 import signal
 import time
@@ -183,6 +184,25 @@ class Laboratory:
         from difflogic_tonic.errors import run_command
 
         return fork(lambda: run_command(lambda argv: self.main(*options, job=job), []), self.root / f"{job}.out")
+
+    def fork_main(self, repository: Path, *options: str, **environment: str) -> Child:
+        """`main.py` itself, under `environment`, in a process that has its imports already."""
+        import torch
+
+        from difflogic_tonic.errors import run_command
+
+        def work() -> int:
+            torch.set_num_threads(1)
+            places = {"PROJECT_STORAGE_DIR": str(self.project), "SCRATCH_STORAGE_DIR": str(self.scratch)}
+            os.environ.update(places | environment)
+            spec = importlib.util.spec_from_file_location("main", repository / "main.py")
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return run_command(module.main, self.arguments(*options))
+
+        return fork(work, self.root / "main.out")
 
     def weights(self, which: str = "last", job: str = "job") -> dict[str, Any]:
         from difflogic_tonic.runs.model_file import load_model

@@ -21,13 +21,13 @@ def status(laboratory: Any, job: str = "job") -> dict[str, Any]:
     return content
 
 
-def start_main(laboratory: Any, repository: Path, *options: str, **environment: str) -> "subprocess.Popen[str]":
+def start_main(laboratory: Any, repository: Path) -> "subprocess.Popen[str]":
     """`python main.py` as a user's shell starts it."""
     places = {"PROJECT_STORAGE_DIR": str(laboratory.project), "SCRATCH_STORAGE_DIR": str(laboratory.scratch)}
     return subprocess.Popen(
-        [sys.executable, "main.py", *laboratory.arguments(*options)],
+        [sys.executable, "main.py", *laboratory.arguments()],
         cwd=repository,
-        env=os.environ | places | {"OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | places | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -100,19 +100,17 @@ def test_ctrl_c_saves_and_exits_130_and_resume_finishes(laboratory: Any, reposit
     assert process.returncode == 130, output
     assert "continue with --resume" in output
     done = status(laboratory)["epoch"]
-    with start_main(laboratory, repository, "--resume", "--override", f"train.epochs={done + 1}") as process:
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    assert "recording accuracy" in output
+    child = laboratory.fork_main(repository, "--resume", "--override", f"train.epochs={done + 1}")
+    assert child.wait() == 0, child.text
+    assert "recording accuracy" in child.text
 
 
 def test_a_requeued_job_resumes_by_itself(laboratory: Any, repository: Path) -> None:
     laboratory.write_config("MLP", epochs=1)
     for epochs in (1, 2):  # without a checkpoint it starts, with one it goes on
         options = ("--override", f"train.epochs={epochs}")
-        with start_main(laboratory, repository, *options, SLURM_RESTART_COUNT="1") as process:
-            output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, output
+        child = laboratory.fork_main(repository, *options, SLURM_RESTART_COUNT="1")
+        assert child.wait() == 0, child.text
     assert [row["epoch"] for row in laboratory.rows() if row["kind"] == "epoch"] == [1, 2]
 
 
@@ -128,12 +126,11 @@ def test_errors_are_one_line_with_their_exit_code(
     options: tuple[str, ...], code: int, message: str, laboratory: Any, repository: Path
 ) -> None:
     laboratory.write_config("MLP")
-    with start_main(laboratory, repository, *options) as process:
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert message in output
-    assert len([line for line in output.splitlines() if line.startswith("error: ")]) == 1
-    assert "Traceback" not in output
+    child = laboratory.fork_main(repository, *options)
+    assert child.wait() == code
+    assert message in child.text
+    assert len([line for line in child.text.splitlines() if line.startswith("error: ")]) == 1
+    assert "Traceback" not in child.text
 
 
 def test_two_runs_of_one_job_are_refused(laboratory: Any) -> None:

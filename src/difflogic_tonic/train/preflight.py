@@ -101,7 +101,8 @@ def out_of_memory(error: BaseException, config: Train) -> OutOfMemory | None:
         return None
     return OutOfMemory(
         f"out of memory with train.dataloader.batch_size {config.dataloader.batch_size}, train.accumulate "
-        f"{config.accumulate}, train.amp {config.amp}; {ADVICE}, and start anew with --fresh (another train.amp may also go on with --resume)"
+        f"{config.accumulate}, train.amp {config.amp}; {ADVICE}, and start anew with --fresh "
+        f"(another train.amp may also go on with --resume)"
     )
 
 

@@ -59,26 +59,27 @@ def train(request: Request, stop: StopRequest) -> int:
     job_id = request.config.base.job_id
     if job_id is None:
         raise ConfigError(f"{request.config.source}: no job id; give one after the config, or set base.job_id")
-    with stop.interruptible(), memory_errors(request.config.train):
+    with stop.interruptible():
         storage = open_storage(request.places)
-        checkpoints = Checkpoints(storage, job_id)
-        check_start(storage, checkpoints, job_id, request.start)
-        device = choose_device(request.config.train.device)
-        make_deterministic(device)
-        state, inputs = build_state(request.config, storage, device)
-    with lease(storage, job_id):
+    with lease(storage, job_id), memory_errors(request.config.train):
+        with stop.interruptible():
+            checkpoints = Checkpoints(storage, job_id)
+            check_start(storage, checkpoints, job_id, request.start)
+            device = choose_device(request.config.train.device)
+            make_deterministic(device)
+            state, inputs = build_state(request.config, storage, device)
         found = checkpoints.load_newest() if request.start in ("resume", "auto") else None
         if found is not None:
             check_same(found[0], state.identity)
         folder = open_run(storage, job_id, request.start)
+        # Once more inside, so that status.json gets the translated error.
         with run_log(folder), memory_errors(request.config.train):
             write_start(folder, request.config, request.argv, describe_environment(str(device)))
             seed_everything(request.config.base.seed)
             if found is not None:
                 state.restore(found[0])
-                log.info(
-                    "resumed from %s (epoch %d, step %d)", found[1].path, state.progress.epoch + 1, state.progress.step
-                )
+                at = state.progress
+                log.info("resumed from %s (epoch %d, step %d)", found[1].path, at.epoch + 1, at.step)
             remove_leftovers(storage, job_id)
             return Run(request.config, storage, folder, state, inputs, checkpoints, device).train(stop)
 
