@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -182,6 +183,13 @@ def test_without_data_root_both_places_are_searched_scratch_first(tmp_path: Path
     assert open_source(FACTS, None, storage, False, False).describe == str(tmp_path / "project/raw/SMALL")
     write(storage.scratch.raw_dir("SMALL"))
     assert open_source(FACTS, None, storage, False, False).describe == str(tmp_path / "scratch/raw/SMALL")
+
+
+def test_an_archive_put_into_raw_is_found(tmp_path: Path, storage: Storage):
+    folder = storage.project.raw_dir("SMALL")
+    folder.mkdir(parents=True)
+    shutil.make_archive(str(folder / "mine"), "xztar", write(tmp_path / "raw"))
+    assert contents(open_source(FACTS, None, storage, False, False)) == FILES
 
 
 def test_a_dataset_that_nobody_offers_says_how_to_give_it(storage: Storage):

@@ -95,9 +95,9 @@ def recordings(draw: st.DrawFn) -> tuple[bytes, SensorSize]:
     record = st.tuples(
         st.integers(0, sensor.width - 1),
         st.one_of(st.integers(0, sensor.height - 1), st.integers(0, sensor.height - 1), st.just(240)),
-        st.sampled_from([0, 1, 127, 128, 129, 255]),
-        st.integers(0, 255),
-        st.integers(0, 255),
+        st.sampled_from([0, 0, 128, 128, 1, 255]),  # mostly times close together, so that the limits are met
+        st.sampled_from([0, 0, 0, 1, 255]),
+        st.integers(0, 9),
     )
     rows = draw(st.lists(record, min_size=1, max_size=60))
     return b"".join(map(bytes, rows)), sensor
@@ -113,7 +113,7 @@ def test_the_kernel_equals_the_plain_steps(given_: tuple[bytes, SensorSize], dat
         events_per_frame,
         overlap=data.draw(st.integers(0, events_per_frame - 1)),
         include_incomplete=data.draw(st.booleans()),
-        denoise_us=data.draw(st.sampled_from([0, 1, 300, 20_000, 10_000_000])),
+        denoise_us=data.draw(st.sampled_from([0, 1, 3, 6, 300, 10_000_000])),
         denoise_warmup=data.draw(st.sampled_from(["keep", "drop"])),
         storage=data.draw(st.sampled_from(["u8", "bits"])),
     )

@@ -69,10 +69,10 @@ def open_source(
         return _open_path(facts, data_root, storage, allow_subset, progress)
     if facts.embedded:
         return EmbeddedSource(facts, storage, progress)
-    for place_ in storage.places:
-        folder = place_.raw_dir(facts.name)
-        if folder.is_dir() and (_split_folders(folder, facts) or _holds_all_files(folder, facts)):
-            log.info("recordings of %s from %s storage: %s", facts.name, place_.name, folder)
+    for found in storage.places:
+        folder = found.raw_dir(facts.name)
+        if _holds_recordings(folder, facts):
+            log.info("recordings of %s from %s storage: %s", facts.name, found.name, folder)
             return _open_path(facts, folder, storage, allow_subset, progress)
     from difflogic_tonic.cache.download import download_dataset
 
@@ -218,7 +218,9 @@ def check_size(data: bytes, recording: Recording, where: str) -> bytes:
 
 def _open_path(facts: DatasetFacts, path: Path, storage: Storage, allow_subset: bool, progress: bool) -> Source:
     """A folder of recordings, a folder of archives, or an archive."""
-    if not path.exists():
+    with storage_errors(path, "opening data.data_root"):
+        exists = path.exists()
+    if not exists:
         raise DatasetMissing(f"data.data_root={path} does not exist; expected a folder or archive of {facts.name}")
     if path.is_dir():
         folders = _split_folders(path, facts)
@@ -292,6 +294,14 @@ def _archives_in(folder: Path, facts: DatasetFacts) -> tuple[Path, ...]:
     return tuple(chosen)
 
 
-def _holds_all_files(folder: Path, facts: DatasetFacts) -> bool:
+def _holds_recordings(folder: Path, facts: DatasetFacts) -> bool:
+    """Whether a storage place has the recordings: as files, as all the published archives, or as archives of others."""
+    if not folder.is_dir():
+        return False
+    published = {file.name.lower() for file in facts.files}
     present = {path.name.lower() for path in folder.iterdir()}
-    return bool(facts.files) and all(file.name.lower() in present for file in facts.files)
+    if _split_folders(folder, facts) or (published and published <= present):
+        return True
+    from difflogic_tonic.cache.archives import is_archive_name
+
+    return not published & present and any(map(is_archive_name, present))

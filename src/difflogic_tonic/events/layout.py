@@ -36,26 +36,26 @@ def place(path: str, facts: DatasetFacts) -> Placed | None:
     ATIS datasets lie as `Train/<class>/<number>.bin` and `Test/<class>/<number>.bin`, below any number of folders.
     """
     parent, _, name = path.rpartition("/")
-    where = _class_folder(parent, facts.classes)
-    if where is None or is_hidden(name):
+    folder = _class_folder(parent, facts.classes)
+    if folder is None or is_hidden(name):
         return None
-    prefix, shown, split, label = where
     match = _RECORDING_NAME.fullmatch(name)
-    if label < 0 and match is None:
+    if folder.label < 0 and match is None:
         return None
-    return Placed(prefix, f"{shown}/{name}", split, label, int(match[1]) if match else -1)
+    number = int(match[1]) if match else -1
+    return Placed(folder.prefix, f"{folder.path}/{name}", folder.split, folder.label, number)
 
 
-@lru_cache(maxsize=4096)
-def _class_folder(parent: str, classes: tuple[str, ...]) -> tuple[str, str, Split, int] | None:
-    """Prefix, standard folder, split and label of the files in `parent`: asked once a folder, not once a file."""
-    *above, split_folder, class_folder = ("", "", *parent.split("/"))
+@lru_cache(maxsize=256)  # tens of thousands of files lie in a few folders
+def _class_folder(path: str, classes: tuple[str, ...]) -> Placed | None:
+    """The class folder at `path` as its files are placed, `label` -1 if its name is no class; None if it is none."""
+    *above, split_folder, name = ("", "", *path.split("/"))
     split = SPLIT_FOLDERS.get(split_folder.lower())
-    # macOS adds `._00012.bin` beside each file and `__MACOSX/` beside the tree.
-    if split is None or any(map(is_hidden, (*above, class_folder))):
+    if split is None or any(map(is_hidden, (*above, name))):
         return None
-    label = classes.index(class_folder) if class_folder in classes else -1
-    return "/".join((*above, split_folder)).lstrip("/"), f"{split.capitalize()}/{class_folder}", split, label
+    prefix = "/".join((*above, split_folder)).lstrip("/")
+    label = classes.index(name) if name in classes else -1
+    return Placed(prefix, f"{split.capitalize()}/{name}", split, label, -1)
 
 
 def is_hidden(name: str) -> bool:
