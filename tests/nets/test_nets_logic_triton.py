@@ -116,6 +116,8 @@ def compiled(kernel: Any, args: tuple[Any, ...], options: dict[str, Any], capabi
             attributes[(index,)] = [["tt.divisibility", 16]]
         elif isinstance(value, float):
             signature[name] = "fp32"
+        elif kernel.params[index].do_not_specialize:
+            signature[name] = "i32"
         elif value == 1:
             signature[name], constants[name] = "constexpr", 1
         else:

@@ -231,7 +231,7 @@ def test_two_calls_give_the_same_bits():
 
 @pytest.mark.parametrize("size", [1e-30, 1e-9, 1e9])
 def test_half_precision_keeps_gradients_of_any_size(size):
-    network = network_of(7)
+    network = network_of(9)
     x = reals(17, network.in_features).requires_grad_()
     grad = gradient(17, network.head.classes) * size
     assert_agree(on_kernels(network, x, grad, storage=torch.float16), reference(network, x, grad), torch.float16)
@@ -239,7 +239,7 @@ def test_half_precision_keeps_gradients_of_any_size(size):
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # numpy's, in the interpreter
 def test_no_gradient_is_zero_and_a_broken_one_is_not_hidden():
-    network = network_of(7)
+    network = network_of(9)
     x = bits(17, network.in_features)
     grad = torch.zeros(17, network.head.classes)
     for result in on_kernels(network, x, grad, storage=torch.float16)[1:]:
@@ -273,3 +273,19 @@ def test_there_is_no_second_derivative():
     logits = gpu.run_with_logits(stack, x, [network.layers[0].weight], 1.0)
     with pytest.raises(RuntimeError, match="second derivative"):
         torch.autograd.grad(logits.sum(), x, create_graph=True)
+
+
+@pytest.mark.parametrize("estimator", ["soft", "hard", "gumbel"])
+@pytest.mark.parametrize("parametrization", ["raw", "light", "walsh"])
+def test_the_network_trains_on_the_kernels_whatever_its_neurons_are_written_in(parametrization, estimator):
+    kinds = {"parametrization": parametrization, "estimator": estimator}
+    network = LogicNetwork(6, [5, 6], 2, 3, backend="triton", **kinds).to(DEVICE)
+    plain = copy.deepcopy(network)
+    plain.backend = "eager"
+    x = bits(5, 6).to(DEVICE)
+    for one in (network, plain):
+        torch.manual_seed(0)  # the same noise
+        F.cross_entropy(one(x), torch.arange(5, device=DEVICE) % 3).backward()
+    pairs = [(one.weight.grad, two.weight.grad) for one, two in zip(network.layers, plain.layers, strict=True)]
+    for ours, expected in pairs:
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))

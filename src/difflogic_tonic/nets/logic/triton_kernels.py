@@ -19,6 +19,8 @@ neuron has one a-edge, and whoever walks it has a (its own row), b and the gradi
 gradient of the coefficients is reduced and written, once per block of columns. Nothing is added atomically, all sums
 have a fixed order, and the same call gives the same bits.
 
+Numbers that only depend on the batch are not specialised: the last, shorter batch of an epoch compiles nothing anew.
+
 Values and gradients are stored as float32, bfloat16 or float16; all arithmetic is float32. One more axis is one more
 word in an index: [octets, 8] in the kernels that read bits are the columns, eight to a byte.
 """
@@ -30,7 +32,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["batch", "octets_all"])
 def pack_inputs(
     x, bits, batch, features, columns, octets_all, PACKED: tl.constexpr, OCTETS: tl.constexpr, FEATURES: tl.constexpr
 ):
@@ -82,7 +84,7 @@ def mix_gates(logits, coefficients, n, inverse_temperature, NEURONS: tl.constexp
     tl.store(target + 3, tl.sum(p * m3, 1), mask=valid)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["chunks"])
 def mix_gates_backward(logits, partial, grad_logits, n, neurons, chunks, inverse_temperature, NEURONS: tl.constexpr):
     """partial f32[chunks, neurons, 4] from this layer's first neuron on -> gradient of its logits f32[n, 16]."""
     neuron = tl.program_id(0) * NEURONS + tl.arange(0, NEURONS)
@@ -142,7 +144,7 @@ def forward_layer(x, y, wiring, coefficients, n, stride, BITS: tl.constexpr, ROW
     tl.store(y + neuron.to(tl.int64)[:, None, None] * stride + column, value, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits", "steps"])
 def forward_groups(
     x,
     partial,
@@ -170,7 +172,7 @@ def forward_groups(
     tl.store(target, tl.sum(total, 0), mask=(octet * 8 < stride)[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["batch", "splits"])
 def sum_groups(
     partial, logits, batch, classes, splits, stride, inverse_tau, SPLITS: tl.constexpr, COLUMNS: tl.constexpr
 ):
@@ -186,7 +188,7 @@ def sum_groups(
     tl.store(target, tl.sum(total, 0) * inverse_tau, mask=column < batch)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["batch"])
 def spread_gradient(grad, largest, unscale, rows, batch, classes, stride, inverse_tau, COLUMNS: tl.constexpr):
     """grad f32[batch, classes] -> rows f32[classes, stride], zero behind the batch, divided by tau and `unscale`.
 
