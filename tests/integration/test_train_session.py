@@ -173,23 +173,41 @@ def test_a_resume_as_something_else_shows_both_values(override: str, both: str, 
         laboratory.main("--resume", "--override", override)
 
 
-def test_a_resume_on_another_dataset_shows_both_fingerprints(laboratory: Any, small_recordings: Path) -> None:
+def prepare_other(laboratory: Any, recordings: Path, **data: Any) -> str:
+    """Replace the prepared dataset of the laboratory by another variant; its fingerprint."""
     from difflogic_tonic import cache
     from difflogic_tonic.config import load_prepare_config
     from difflogic_tonic.storage import open_storage
 
+    for place in (laboratory.scratch, laboratory.project):
+        (place / "data").unlink()
+    path = laboratory.root / "prepare.yaml"
+    values = {"name": "NMNIST", "data_root": str(recordings), "allow_subset": True, "events_per_frame": 120}
+    path.write_text(yaml.safe_dump({"data": values | {"overlap": 0, "denoise_time": 0} | data}))
+    storage = open_storage(StoragePaths(laboratory.scratch, laboratory.project))
+    return cache.prepare(load_prepare_config(path), storage, progress=False).fingerprint
+
+
+def test_a_resume_on_another_dataset_shows_both_fingerprints(laboratory: Any, small_recordings: Path) -> None:
     laboratory.write_config("MLP", epochs=1)
     laboratory.main()
     (first,) = {path.name for path in (laboratory.scratch / "data" / "NMNIST").iterdir() if len(path.name) == 64}
-    (laboratory.scratch / "data").unlink()
-    (laboratory.project / "data").unlink()
-    other = laboratory.root / "prepare.yaml"
-    data = {"name": "NMNIST", "data_root": str(small_recordings), "allow_subset": True, "val_fraction": 0.2}
-    other.write_text(yaml.safe_dump({"data": data | {"events_per_frame": 120, "overlap": 0, "denoise_time": 0}}))
-    storage = open_storage(StoragePaths(laboratory.scratch, laboratory.project))
-    second = cache.prepare(load_prepare_config(other), storage, progress=False).fingerprint
+    second = prepare_other(laboratory, small_recordings)
     with pytest.raises(ResumeMismatch, match=f"was {first} .* is {second}"):
         laboratory.main("--resume")
+
+
+def test_without_validation_early_stopping_is_refused_and_the_last_model_is_the_best(
+    laboratory: Any, small_recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_other(laboratory, small_recordings, val_fraction=0.0)
+    laboratory.write_config("MLP", epochs=2)
+    with pytest.raises(ConfigError, match=r"train\.early_stopping needs a validation split"):
+        laboratory.main("--override", "train.early_stopping=3")
+    assert laboratory.main() == 0
+    assert "no validation split: the best model is the last one" in capsys.readouterr().out
+    best, last = (laboratory.weights(which) for which in ("best", "last"))
+    assert all(torch.equal(best[name], last[name]) for name in best)
 
 
 def test_more_epochs_and_another_rate_may_be_resumed(laboratory: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,3 +129,17 @@ def test_checkpoints_on_a_timer_do_not_change_the_result(workshop: Any, another_
     timed = workshop.train(config, interval=0.0)
     plain = another_workshop.train(config)
     assert_equal(comparable(timed.state), comparable(plain.state))
+
+
+def test_the_mean_loss_between_two_rows_survives_a_stop(
+    workshop: Any, another_workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("difflogic_tonic.train.fit.STEP_ROWS", 2)  # of six steps an epoch: a row every three
+    config = workshop.config("MLP", epochs=2)
+    whole = workshop.train(config)
+    assert [row["step"] for row in whole.rows if row["kind"] == "step"] == [3, 6, 9, 12]
+    for stop_after in (1, 2, 4, whole.looks // 2 + 1):
+        another = type(workshop)(another_workshop.root / str(stop_after))
+        another.train(config, stop_after)
+        resumed = another.train(config, resume=True)
+        assert [without_timings(row) for row in resumed.rows] == [without_timings(row) for row in whole.rows]
