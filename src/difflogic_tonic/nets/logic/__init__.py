@@ -1,5 +1,21 @@
-"""Differentiable logic gate networks (Petersen et al. 2022, arXiv 2210.08277)."""
+"""Differentiable logic gate networks (Petersen et al. 2022, arXiv 2210.08277).
 
+| module            | what it holds                                                                                  |
+|-------------------|------------------------------------------------------------------------------------------------|
+| `gates`           | the sixteen gates and their four coefficients                                                  |
+| `parametrization` | from trained numbers to coefficients: raw, light, walsh; soft, hard and Gumbel estimators      |
+| `wiring`          | which inputs a neuron reads: random, unique, structured                                        |
+| `layer`           | one layer in plain torch, the reference; hard mode                                             |
+| `network`         | the stack with its head, one module                                                            |
+| `backend`         | which kernel takes a batch                                                                     |
+| `cpu`, `cpu_build`, `kernel/` | the C kernel: the whole network per tile of samples                                |
+| `gpu*`, `triton_kernels`      | the Triton kernels for CUDA                                                        |
+| `encoders`        | event counts to thermometer bits                                                               |
+| `interchange`     | states of difflogic and torchlogix networks                                                    |
+| `gate_report`     | gate histogram and unused gates of a trained network                                           |
+"""
+
+from difflogic_tonic.nets.logic.encoders import Thermometer, distributive_thresholds, fixed_thresholds
 from difflogic_tonic.nets.logic.gate_report import logic_report
 from difflogic_tonic.nets.logic.gates import GATE_NAMES, gate_coefficients
 from difflogic_tonic.nets.logic.layer import LogicLayer, hard_mode, has_hard_mode, set_temperature
@@ -10,8 +26,11 @@ __all__ = [
     "GroupSum",
     "LogicLayer",
     "LogicNetwork",
+    "Thermometer",
     "check_sizes",
     "default_tau",
+    "distributive_thresholds",
+    "fixed_thresholds",
     "gate_coefficients",
     "hard_mode",
     "has_hard_mode",

@@ -78,8 +78,8 @@ def build_library(compiler: str, folder: Path) -> Path:
 
 def _source_hash() -> str:
     digest = hashlib.sha256(" ".join(FLAGS).encode())
-    for name in ("stack.c", "tile.h"):
-        digest.update((SOURCES / name).read_bytes())
+    for source in sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h")):
+        digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -1,0 +1,89 @@
+/* The kernel for each set of instructions, and the choice between them when the library is loaded. */
+
+#define TILE 16 /* samples, one cache line of floats, one mask of 16 bits */
+#define AHEAD 10 /* neurons between the fetch of a row and its use */
+#define NEAR_ROWS 6000 /* rows of a layer that a cache of the second level holds beside others */
+#define MAX_GROUPS 16
+#define MAX_THREADS 256
+#define CHUNK 512 /* neurons per piece of work outside of the tiles */
+
+typedef float four __attribute__((vector_size(16)));
+typedef int32_t four_ints __attribute__((vector_size(16)));
+typedef float loose_four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Coefficients of the sixteen gates, one row per coefficient. */
+static const float GATES[4][16] __attribute__((aligned(64))) = {
+    {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1},
+    {0, 0, 1, 1, 0, 0, 1, 1, -1, -1, 0, 0, -1, -1, 0, 0},
+    {0, 0, 0, 0, 1, 1, 1, 1, -1, -1, -1, -1, 0, 0, 0, 0},
+    {0, 1, -1, 0, -1, 0, -2, -1, 1, 2, 0, 1, 0, 1, -1, 0},
+};
+
+struct variant {
+    void (*layer_forward)(const float *, float *, int64_t, const int32_t *, const int32_t *, const float *, int);
+    void (*group_sums)(const float *, float *, int64_t, const int32_t *, const int32_t *, const float *, int64_t);
+    void (*backward_rows)(const float *, const float *, float *, int64_t, const int32_t *, const int32_t *,
+                          const float *, float *, int);
+    void (*backward_groups)(const float *, const float *, float *, int64_t, const int32_t *, const int32_t *,
+                            const float *, float *, int, int64_t);
+    void (*mix)(const float *, float, int64_t, float *, float *);
+    void (*mix_backward)(const float *, float, int64_t, const float *, const float *, const float *, float *);
+    int (*masks_of_floats)(const float *, int64_t, int, uint16_t *);
+    void (*masks_of_bytes)(const uint8_t *, int64_t, int, uint16_t *);
+    void (*rows_of_masks)(const uint16_t *, int64_t, float *);
+    /* 0 where rows of floats are as good as masks */
+    void (*first_forward)(const uint16_t *, float *, int64_t, const int32_t *, const int32_t *, const float *);
+    void (*first_backward)(const uint16_t *, const float *, int64_t, const int32_t *, const int32_t *, float *, int);
+};
+
+#define LANES 4
+#define NAME(x) x##_base
+#include "variant.h"
+#undef LANES
+#undef NAME
+
+#if defined(__x86_64__)
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#define LANES 8
+#define NAME(x) x##_avx2
+#include "variant.h"
+#undef LANES
+#undef NAME
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
+#define LANES 16
+#define NAME(x) x##_avx512
+#include "variant.h"
+#undef LANES
+#undef NAME
+#pragma GCC pop_options
+#endif
+
+/* The fastest set of instructions that this processor has: 0 baseline, 1 AVX2 with FMA, 2 AVX-512. */
+int logic_best_variant(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        return 2;
+    return avx2 ? 1 : 0;
+#else
+    return 0;
+#endif
+}
+
+static const struct variant *variant_of(int64_t number)
+{
+#if defined(__x86_64__)
+    if (number == 2)
+        return &variant_avx512;
+    if (number == 1)
+        return &variant_avx2;
+#endif
+    return &variant_base;
+}
