@@ -46,6 +46,12 @@ def required(path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def importing_environment() -> dict[str, str]:
+    """Environment of a Python process of its own that imports the package."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+
+
 @pytest.fixture(autouse=True)
 def no_storage_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test must not find, or fill, the storage of whoever runs it."""

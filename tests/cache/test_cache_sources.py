@@ -1,7 +1,6 @@
 """Recordings in folders and from the generator: which are found, in what order, and what is refused."""
 
 import multiprocessing
-import os
 import pickle
 import shutil
 import subprocess
@@ -215,7 +214,9 @@ def test_a_source_works_in_threads_and_forks_and_survives_pickling(tmp_path: Pat
 
 
 @pytest.mark.integration
-def test_the_generator_lists_what_it_reads_and_is_not_needed_twice(storage: Storage):
+def test_the_generator_lists_what_it_reads_and_is_not_needed_twice(
+    storage: Storage, importing_environment: dict[str, str]
+):
     facts = DATASETS["DIGITS_DVS"]
     first = open_source(facts, None, storage, False, False)
     assert len(first.recordings) == 1797
@@ -228,7 +229,9 @@ def test_the_generator_lists_what_it_reads_and_is_not_needed_twice(storage: Stor
         "print(len(source.recordings), [m for m in ('numba', 'sklearn', 'h5py', 'torch') if m in sys.modules]);"
         "print(source.read(source.recordings[-1]).hex())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=importing_environment
+    )
     listed, content = done.stdout.splitlines()
     assert listed == "1797 []"
     assert bytes.fromhex(content) == first.read(first.recordings[-1])

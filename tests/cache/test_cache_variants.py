@@ -160,7 +160,7 @@ def test_a_flipped_bit_in_project_is_found_when_staging(prepared: Prepared, stor
 
 
 def test_a_killed_staging_leaves_nothing_that_is_taken_for_a_variant(
-    prepared: Prepared, storage: Storage, contents: Make
+    prepared: Prepared, storage: Storage, contents: Make, importing_environment: dict[str, str]
 ) -> None:
     wanted = contents(prepared.path)
     shutil.rmtree(storage.scratch.root)
@@ -174,7 +174,9 @@ def test_a_killed_staging_leaves_nothing_that_is_taken_for_a_variant(
         "shutil.copyfile = once\n"
         "copy_variant(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(prepared.paths[1]), str(prepared.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(prepared.paths[1]), str(prepared.path)], env=importing_environment
+    )
     assert done.returncode == -9
     assert not prepared.path.exists()
     assert any("tmp" in entry.name for entry in prepared.path.parent.iterdir())

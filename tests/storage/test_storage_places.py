@@ -62,14 +62,20 @@ def test_space_that_is_there_is_enough_and_more_is_refused_with_the_bytes(tmp_pa
         check_space(tmp_path, free_bytes(tmp_path) * 1000 + 10**20, "it")
 
 
-def test_a_lock_keeps_another_process_out_until_its_holder_dies(tmp_path: Path) -> None:
+def test_a_lock_keeps_another_process_out_until_its_holder_dies(
+    tmp_path: Path, importing_environment: dict[str, str]
+) -> None:
     code = (
         "import sys, pathlib; from difflogic_tonic.storage import file_lock\n"
         "with file_lock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     path = tmp_path / "folder" / ".lock"
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(path)],
+        env=importing_environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert holder.stdout is not None
     assert holder.stdin is not None

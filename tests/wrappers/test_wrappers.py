@@ -151,6 +151,11 @@ def test_a_second_setup_does_nothing(ready_checkout: Path) -> None:
 
 def test_every_file_and_command_of_the_readme_exists(repository: Path) -> None:
     text = (repository / "README.md").read_text()
+    text = re.sub(
+        r"([\w/]+)\{([\w,]+)\}([\w.]+)",
+        lambda match: " ".join(match[1] + word + match[3] for word in match[2].split(",")),
+        text,
+    )
     names = set(
         re.findall(r"(?<![\w/])(?:\./)?((?:configs|docs|helper_scripts|benchmarks|requirements)/[\w./-]+\w)", text)
     )
