@@ -106,6 +106,7 @@ def test_a_server_that_cannot_resume_sends_it_all_again(site: Site, tmp_path: Pa
     (tmp_path / "Train.zip.part").write_bytes(CONTENT[:3000])
     download(offer(site, "/a"), tmp_path)
     assert (tmp_path / "Train.zip").read_bytes() == CONTENT
+    assert len(site.asked) == 1
 
 
 def test_a_complete_part_is_only_checked(site: Site, tmp_path: Path):
@@ -222,4 +223,7 @@ def test_a_downloaded_dataset_is_opened_and_not_downloaded_again(site: Site, tmp
         source = open_source(facts, None, storage, False, False)
         assert [source.read(each) for each in source.recordings] == [b"12345Test", b"12345Train"]
     assert len(site.asked) == 2
+    (storage.project.raw_dir("SMALL") / "Test.zip").unlink()
+    assert len(open_source(facts, None, storage, False, False).recordings) == 2
+    assert [path for path, _ in site.asked[2:]] == ["/Test"]  # one of two archives is not the dataset
     assert sorted(path.name for path in storage.project.raw_dir("SMALL").glob("*.zip")) == ["Test.zip", "Train.zip"]
