@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from difflogic_tonic.config.train import Train
+from difflogic_tonic.data import expand
+from difflogic_tonic.nets.logic import hard_mode
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.train import fit as fit_module
 from difflogic_tonic.train.fit import finish_epoch, is_finished
 from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.state import Progress, Sums
+from difflogic_tonic.train.tally import Tally
 
 
 def epochs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -130,6 +133,23 @@ def test_a_stop_is_seen_before_a_checkpoint_is_due(workshop: Any) -> None:
     with workshop.opened(workshop.config("MLP")) as (state, _, metrics, _):
         assert Saver(state, metrics, writer, stop, 0.0).between_steps()  # type: ignore[arg-type]
     assert writer.snapshots == 0
+
+
+def test_a_hard_evaluation_is_that_of_the_discretised_network(workshop: Any) -> None:
+    config = workshop.config("DiffLogic")
+    state = workshop.state(config)
+    batches = workshop.plan(config, state).evaluated["test"]
+    measured = {}
+    for hard in (False, True):
+        tally = Tally.empty(8, 3)
+        assert len(list(fit_module.evaluate(state.model, batches, tally, hard, torch.device("cpu")))) == len(batches)
+        measured[hard] = tally.loss_sum
+    expected = 0.0
+    with torch.no_grad(), hard_mode(state.model.eval()):
+        for batch in batches.iterate(0):
+            logits = state.model(expand(batch), batch.lengths).double()
+            expected += float(torch.nn.functional.cross_entropy(logits, batch.labels, reduction="sum"))
+    assert measured[True] == expected != measured[False]
 
 
 def test_an_evaluation_loss_that_is_not_finite_is_an_error(workshop: Any) -> None:

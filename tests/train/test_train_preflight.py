@@ -39,6 +39,23 @@ def test_activations_grow_with_the_batch_and_nothing_else_changes(model_type: st
     assert all(torch.equal(before[name], value) for name, value in state.model.state_dict().items())
 
 
+def test_activations_are_what_backward_keeps_but_not_the_weights(workshop: Any) -> None:
+    """Two samples: inputs 1,536 bytes, hidden 512 + 512, softmax and labels 40; inner weights would add 17,152."""
+
+    class Dense(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(torch.nn.Linear(192, 64), torch.nn.Linear(64, 64), torch.nn.Linear(64, 3))
+
+        def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+            return self.layers(x.flatten(1))
+
+    config = workshop.config("MLP", batch_size=2)
+    sample = next(workshop.plan(config, workshop.state(config)).train.iterate(0))
+    found = preflight.estimate(Dense(), sample, config.train, CPU)
+    assert 2600 <= found.activations < 2700
+
+
 def test_checkpoints_that_cannot_fit_are_refused(workshop: Any) -> None:
     found = preflight.Estimate(1, 1, 1, 10**12, checkpoint=10**15)
     with pytest.raises(StorageFull, match="checkpoints in scratch storage needs about"):

@@ -27,6 +27,15 @@ def test_a_recording_is_right_by_the_mean_of_its_frames_probabilities() -> None:
     assert "test_top5_accuracy" not in found  # two classes
 
 
+def test_probabilities_are_averaged_not_their_logarithms() -> None:
+    """Two frames sure of the right class outvote one that excludes it: means 0.6 and 0.4, products 8e-5 and 1e-2."""
+    tally = Tally.empty(1, 2)
+    tally.add(
+        torch.tensor([[0.9, 0.1], [0.9, 0.1], [1e-4, 1 - 1e-4]]).log(), torch.tensor([0] * 3), torch.tensor([0] * 3)
+    )
+    assert tally.metrics("test", "frames", hard=False)["test_recordings_correct"] == 1
+
+
 def test_where_recordings_are_samples_there_are_no_frame_metrics() -> None:
     found = tally_of_two_recordings().metrics("val", "sequence", hard=True)
     assert set(found) == {
