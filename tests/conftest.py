@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# As the entry points do, before torch is imported: the tests share their cores with each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

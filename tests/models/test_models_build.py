@@ -92,3 +92,13 @@ def test_describing_leaves_the_model_as_it_was():
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_logic_network_learns_and_is_wired_as_the_config_says():
+    network = build(
+        "DiffLogic", difflogic={"num_neurons": 80, "parametrization": "light", "wiring": "structured"}
+    ).network
+    layer = network.layers[0]
+    assert layer.weight.shape == (80, 4)
+    plain = build("DiffLogic", difflogic={"num_neurons": 80, "wiring": "random"}).network
+    assert not torch.equal(layer.wiring, plain.layers[0].wiring)

@@ -82,7 +82,7 @@ class Dataloader(Section):
     """Samples in a batch."""
 
     num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Reader threads beside the one that is always there; threads, since reading spends its time outside Python."""
+    """Threads that read ahead of training; 0 means one. Threads, since reading spends its time outside Python."""
 
 
 class Train(Section):
@@ -162,11 +162,20 @@ class DiffLogic(Section):
     init: Literal["auto", "random", "residual"] = "auto"
     """Initial gates: random, or mostly passing their first input on. `auto` is residual for more than 6 layers."""
 
-    wiring: Literal["random", "unique"] = "unique"
-    """Inputs of a neuron: any two, or two different ones with no pair twice in a layer while there are pairs left."""
+    parametrization: Literal["raw", "light", "walsh"] = "raw"
+    """What a neuron learns: 16 logits of gates, the 4 corners of its truth table, or 4 Walsh coefficients."""
 
-    backend: Literal["auto", "eager", "cpu"] = "auto"
-    """Who computes: `cpu` is the compiled kernel, `eager` plain PyTorch; `auto` takes the fastest that is there."""
+    estimator: Literal["soft", "hard", "gumbel"] = "soft"
+    """In training, a neuron is the mean of its gates, or its likeliest gate or a sampled one with a straight-through
+    gradient. Evaluation reports soft and hard either way."""
+
+    wiring: Literal["random", "unique", "structured"] = "unique"
+    """Inputs of a neuron: any two; two different ones with no pair twice in a layer while there are pairs left; or
+    neighbours in the image, at a growing distance from layer to layer."""
+
+    backend: Literal["auto", "eager", "cpu", "triton"] = "auto"
+    """Who computes: `cpu` and `triton` (CUDA) are the compiled kernels, `eager` plain PyTorch; `auto` takes the fastest
+    that is there."""
 
 
 class CNN(Section):

@@ -31,7 +31,7 @@ class BinaryFrames(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Counts [B, P, H, W] to logits f32[B, classes]; `lengths` is not used."""
-        logits: Tensor = self.network((x.flatten(1) > 0).to(x.dtype))
+        logits: Tensor = self.network(x.flatten(1) > 0)
         return logits
 
 
@@ -47,6 +47,9 @@ def build_difflogic(model: Model, frame_shape: FrameShape, classes: int, seed: i
             seed=seed,
             init=None if logic.init == "auto" else logic.init,
             wiring=logic.wiring,
+            parametrization=logic.parametrization,
+            estimator=logic.estimator,
+            input_shape=frame_shape,
             backend=logic.backend,
         )
     )

@@ -10,6 +10,8 @@ from difflogic_tonic import cache, models
 from difflogic_tonic.config import StoragePaths, TrainConfig
 from difflogic_tonic.config.sections import build_section
 from difflogic_tonic.errors import CacheMissing, DatasetMismatch
+from difflogic_tonic.models.discretise import netlist_report
+from difflogic_tonic.nets.logic import has_hard_mode
 from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.runs.model_file import ModelFile, load_model
 from difflogic_tonic.storage import Storage, open_storage
@@ -44,6 +46,8 @@ def evaluate_run(job_id: str, which: str, device_name: str, places: StoragePaths
     log.info("%s: epoch %d, step %d", path, saved.epoch, saved.step)
     for line in lines.final_lines(measured, inputs.subset):
         log.info("%s", line)
+    if has_hard_mode(model):
+        log.info("%s", lines.gate_line(netlist_report(model)))
     return 0
 
 

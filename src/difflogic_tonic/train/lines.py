@@ -99,6 +99,16 @@ def final_lines(metrics: dict[str, Any], subset: str | None) -> list[str]:
     return [line for split in EVALUATED for line in result_lines(metrics, split, subset)]
 
 
+def gate_line(report: dict[str, dict[str, Any]]) -> str:
+    """What a logic network is as a circuit, from `netlist_report`: gates and depth as trained, and simplified."""
+    before, after = report["before"], report["after"]
+    return (
+        f"circuit: {before['gates']:,} gates, depth {before['depth']}; "
+        f"after simplification {after['gates']:,} gates, {after['inverters']:,} inverters, depth {after['depth']}, "
+        f"{after['inputs'] - after['unused_inputs']:,} of {after['inputs']:,} inputs used"
+    )
+
+
 def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f}%"
 

@@ -11,6 +11,7 @@ import torch
 from difflogic_tonic.config import TrainConfig
 from difflogic_tonic.errors import CacheError, StorageError
 from difflogic_tonic.models import describe
+from difflogic_tonic.models.discretise import netlist_report
 from difflogic_tonic.nets.logic import has_hard_mode, logic_report
 from difflogic_tonic.runs.checkpoint import Checkpoints
 from difflogic_tonic.runs.folder import RunFolder
@@ -133,6 +134,8 @@ class Run:
         self._status("finished", exit_code=0)
         for line in lines.final_lines(best.metrics, self.inputs.subset):
             log.info("%s", line)
+        if "netlist" in summary:
+            log.info("%s", lines.gate_line(summary["netlist"]))
         log.info("model: %s", self.model_path("best"))
         self._say_folder()
 
@@ -156,6 +159,7 @@ class Run:
         if has_hard_mode(model):
             model.load_state_dict(best.model)
             summary["logic"] = logic_report(model)
+            summary["netlist"] = netlist_report(model)
         return summary
 
     def _status(self, state: str, **facts: object) -> None:

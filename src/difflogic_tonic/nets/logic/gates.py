@@ -48,7 +48,7 @@ def corners_to_coefficients(corners: Tensor) -> Tensor:
 def gate_corners(dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> Tensor:
     """Truth tables of the sixteen gates: 0/1 [16, 4], corners 00, 01, 10, 11 of (a, b)."""
     numbers = torch.arange(16, device=device)
-    shifts = torch.tensor([3, 2, 1, 0], device=device)
+    shifts = torch.arange(3, -1, -1, device=device)  # not from a list: a CUDA graph cannot hold that copy
     return ((numbers[:, None] >> shifts) & 1).to(dtype)
 
 

@@ -33,8 +33,6 @@ RESIDUAL_LOGIT = 5.0
 """Logit of gate A above the fifteen others in the residual start: probability 0.91 (arXiv 2411.04732 uses 0.9)."""
 
 _RESIDUAL_CORNER_LOGIT = math.log(0.95 / 0.05)
-# rows: corners 00, 01, 10, 11; columns: 1, A, B, AB with A, B in {-1, +1}
-_HADAMARD = ((1.0, -1.0, -1.0, 1.0), (1.0, -1.0, 1.0, -1.0), (1.0, 1.0, -1.0, -1.0), (1.0, 1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ def _relax_corners(logits: Tensor) -> Tensor:
 
 
 def _gates_of_corners(logits: Tensor) -> Tensor:
-    weights = torch.tensor([8, 4, 2, 1], device=logits.device)
-    return ((logits > 0) * weights).sum(-1)
+    shifts = torch.arange(3, -1, -1, device=logits.device)
+    return ((logits > 0).long() << shifts).sum(-1)
 
 
 def _gumbel(logits: Tensor) -> Tensor:
@@ -78,7 +76,11 @@ def _logistic(logits: Tensor) -> Tensor:
 
 
 def _hadamard(like: Tensor) -> Tensor:
-    return torch.tensor(_HADAMARD, dtype=like.dtype, device=like.device)
+    # rows: corners 00, 01, 10, 11; columns: 1, A, B, AB with A, B in {-1, +1}. Computed where it is used: a CUDA graph
+    # cannot hold the copy of a list to the device
+    corner = torch.arange(4, device=like.device)
+    a, b = 2 * (corner >> 1) - 1, 2 * (corner & 1) - 1
+    return torch.stack((torch.ones_like(a), a, b, a * b), -1).to(like.dtype)
 
 
 def _walsh_logits(weight: Tensor) -> Tensor:
