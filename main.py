@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
-# OpenMP threads that wait by spinning take the core from those that work, as soon as anybody else uses it: 2.7 times the
-# time of a training step on two shared cores, and nothing gained on idle ones.
+# OpenMP threads that wait by spinning take the core from those that work as soon as others use it too: on two shared
+# cores the quick start then takes 2.7 times as long, and on idle ones nothing is gained.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from difflogic_tonic.arguments import parse, train_parser
