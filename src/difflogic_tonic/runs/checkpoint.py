@@ -145,7 +145,7 @@ class Checkpoints:
 
 
 def pack(state: dict[str, Any]) -> bytes:
-    """`state` (tensors and plain Python values only) as the bytes of a checkpoint file."""
+    """`state` (tensors and plain Python values only) as the bytes of a file for `torch.load`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()

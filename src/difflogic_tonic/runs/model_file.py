@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from difflogic_tonic.errors import RunError
+from difflogic_tonic.runs.checkpoint import pack
 from difflogic_tonic.storage import atomic_write, storage_errors
 
 FORMAT = 1
@@ -40,8 +41,10 @@ def save_model(path: Path, model: ModelFile) -> None:
     content = {name: getattr(model, name) for name in model.__dataclass_fields__}
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as partial, partial.open("wb") as file:
-        torch.save(content, file)
+    # Packed in memory: torch.save into a file on a full disk hides the OSError behind a RuntimeError of its own.
+    packed = pack(content)
+    with atomic_write(path, len(packed)) as partial:
+        partial.write_bytes(packed)
 
 
 def load_model(path: Path) -> ModelFile:
