@@ -54,7 +54,8 @@ def load_model(path: Path) -> ModelFile:
     except OSError as error:
         raise RunError(f"no model {path}: {error.strerror}; finished runs have one, see ./train.sh --help") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise RunError(f"{path} is not a model of this project or is damaged: {str(error).splitlines()[0]}") from None
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise RunError(f"{path} is not a model of this project or is damaged: {reason}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT or "model" not in content:
         raise RunError(f"{path} is not a model file of format {FORMAT}; expected best.pt or last.pt of a run")
     return ModelFile(**content)
