@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difflogic_tonic.cache import CacheReader, SplitReader
+from difflogic_tonic.cache import CacheReader, SplitReader, fingerprint_of, parameters_hash
 from difflogic_tonic.cache.manifest import Manifest, Recordings, Shard, load_manifest, manifest_text, split_facts
 from difflogic_tonic.cache.shard import ShardContent, open_shard, write_shard
 from difflogic_tonic.config import SensorSize
@@ -21,7 +21,7 @@ from difflogic_tonic.errors import CacheCorrupt, CacheMissing
 SHAPE = (2, 2, 3)
 NBYTES = 12
 LENGTHS = (3, 1, 4, 2, 5)
-FINGERPRINT = "f" * 64
+FINGERPRINT = fingerprint_of({}, [])
 
 
 def frames_of(row: int) -> np.ndarray:
@@ -57,7 +57,7 @@ def write_variant(folder: Path, parts: tuple[range, ...] = (range(2), range(2, 5
         shards.append(Shard(name, (folder / name).stat().st_size, 0, len(rows), n_frames))
     labels = [row % 2 for rows in parts for row in rows]
     manifest = Manifest(
-        dataset="TOY", fingerprint=FINGERPRINT, parameters={}, parameters_hash="", classes=("a", "b"),
+        dataset="TOY", fingerprint=FINGERPRINT, parameters={}, parameters_hash=parameters_hash({}), classes=("a", "b"),
         sensor=SensorSize(3, 2, 2), storage="u8", splits={"train": split_facts(shards, labels, 2)},
         recordings=Recordings((), (), (), (), ()), skipped=(), subset=None, n_saturated=0, versions={},
     )  # fmt: skip

@@ -159,6 +159,63 @@ def test_a_flipped_bit_in_project_is_found_when_staging(prepared: Prepared, stor
     assert not [entry for entry in prepared.path.parent.iterdir() if "tmp" in entry.name]
 
 
+def test_a_flipped_bit_in_scratch_is_replaced_from_project(
+    prepared: Prepared, storage: Storage, contents: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = contents(prepared.path)
+    flip(prepared.path / "train-00000.h5", payload_byte(prepared.path))
+    assert find(storage) == Variant(prepared.path, "scratch", prepared.fingerprint)
+    assert contents(prepared.path) == wanted
+    assert f"{prepared.path / 'train-00000.h5'} is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("copies", ["scratch alone", "both", "project, read in place"])
+def test_a_flipped_bit_without_a_good_copy_stops_training(
+    copies: str, prepared: Prepared, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch, project = prepared.paths
+    at = payload_byte(scratch)
+    for path in {"scratch alone": [scratch], "both": [scratch, project]}.get(copies, [project]):
+        flip(path / "train-00000.h5", at)
+    if copies == "scratch alone":
+        shutil.rmtree(project)
+    if copies == "project, read in place":
+        shutil.rmtree(scratch)
+
+        def full(*arguments: object, **options: object) -> None:
+            raise StorageFull("no space left in scratch")
+
+        monkeypatch.setattr("difflogic_tonic.cache.publish.check_space", full)
+    damaged = (scratch if copies == "scratch alone" else project) / "train-00000.h5"
+    with pytest.raises(CacheCorrupt, match=r"\./prepare_data\.sh .*reset_cache=true") as caught:
+        find(storage)
+    assert str(damaged) in str(caught.value)
+
+
+def test_a_damaged_scratch_without_room_for_another_copy_is_passed_by(
+    prepared: Prepared, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flip(prepared.path / "train-00000.h5", payload_byte(prepared.path))
+
+    def full(*arguments: object, **options: object) -> None:
+        raise StorageFull("no space left in scratch")
+
+    monkeypatch.setattr("difflogic_tonic.cache.publish.check_space", full)
+    assert find(storage) == Variant(prepared.paths[1], "project", prepared.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"events_per_frame": 10', '"events_per_frame": 11'), ("00003.bin", "00083.bin")]
+)
+def test_a_changed_manifest_does_not_have_its_fingerprint(prepared: Prepared, old: str, new: str) -> None:
+    path = prepared.path / "manifest.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(CacheCorrupt, match=r"manifest\.json is damaged .*fingerprint"):
+        load_manifest(prepared.path)
+
+
 def test_a_killed_staging_leaves_nothing_that_is_taken_for_a_variant(
     prepared: Prepared, storage: Storage, contents: Make, importing_environment: dict[str, str]
 ) -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION
+from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION, fingerprint_of_files, parameters_hash
 from difflogic_tonic.config import SensorSize
 from difflogic_tonic.errors import CacheCorrupt
 
@@ -146,7 +146,7 @@ def _parsed(text: str) -> Manifest:
         )
         for name, split in value["splits"].items()
     }
-    return Manifest(
+    manifest = Manifest(
         **value
         | {
             "classes": tuple(value["classes"]),
@@ -156,3 +156,15 @@ def _parsed(text: str) -> Manifest:
             "skipped": tuple(value["skipped"]),
         }
     )
+    if manifest.layout_version == LAYOUT_VERSION:
+        _check_names(manifest)
+    return manifest
+
+
+def _check_names(manifest: Manifest) -> None:
+    """The fingerprint is a checksum of parameters and recordings: ValueError if they do not have it."""
+    files = zip(manifest.recordings.paths, manifest.recordings.sizes, strict=True)
+    if fingerprint_of_files(manifest.parameters, files) != manifest.fingerprint:
+        raise ValueError("its parameters and recordings do not have its fingerprint")
+    if parameters_hash(manifest.parameters) != manifest.parameters_hash:
+        raise ValueError("its parameters do not have its parameters_hash")

@@ -8,11 +8,12 @@ import shutil
 from pathlib import Path
 
 from difflogic_tonic.cache.manifest import MANIFEST, Manifest, again, load_manifest, manifest_text
-from difflogic_tonic.errors import CacheCorrupt, CacheError
+from difflogic_tonic.errors import CacheCorrupt, CacheError, StorageError
 from difflogic_tonic.storage import (
     ChecksumMismatch,
     check_space,
     copy_files,
+    file_crc32,
     file_lock,
     fsync_dir,
     partial_path,
@@ -49,6 +50,26 @@ def complete_manifest(folder: Path) -> Manifest | None:
             log.warning("%s: %s bytes, expected %s; this copy is not used", path, size or "no file, no", shard.size)
             return None
     return manifest
+
+
+def damage_of(folder: Path, manifest: Manifest) -> CacheCorrupt | StorageError | None:
+    """What keeps a complete variant from being read: the first shard whose checksum is wrong or that cannot be read.
+
+    Every byte is read, one shard after the other: at the speed of the disk or of CRC-32 (1 to 3 GB/s), and what fits
+    stays in the page cache for the reader.
+    """
+    for shard in manifest.shards:
+        path = folder / shard.name
+        try:
+            with storage_errors(path, "checking a shard"):
+                crc = file_crc32(path)
+        except FileNotFoundError:
+            return CacheCorrupt(f"{path} is damaged: it is missing; {again(folder)}")
+        except StorageError as error:
+            return error
+        if crc != shard.crc32:
+            return CacheCorrupt(f"{path} is damaged: its checksum is wrong; {again(folder)}")
+    return None
 
 
 def lock_path(folder: Path) -> Path:
@@ -94,6 +115,17 @@ def copy_variant(source: Path, final: Path, replace: bool = False) -> bool:
     return True
 
 
+def replace_damaged(source: Path, final: Path) -> bool:
+    """Copy a variant over a copy with wrong checksums, like `copy_variant`; False if another job has done so."""
+    with file_lock(lock_path(final)):
+        manifest = complete_manifest(final)
+        if manifest is not None and damage_of(final, manifest) is None:
+            return False
+        reap_leftovers(final.parent)
+        _copy(source, final, replace=True)
+    return True
+
+
 def _copy(source: Path, final: Path, replace: bool) -> None:
     manifest = load_manifest(source)
     check_space(final.parent, manifest.n_bytes, f"a copy of {manifest.dataset} {final.name[:12]}", len(manifest.shards))
@@ -115,7 +147,7 @@ def _discard(folder: Path) -> None:
     """Remove a folder with our manifest; one without is moved aside, for it may be somebody's."""
     try:
         load_manifest(folder)
-    except (CacheError, FileNotFoundError):
+    except (CacheError, StorageError, FileNotFoundError):
         aside = folder.with_name(f"{folder.name.split('.')[0]}.damaged-{partial_path(folder).name.split('-', 1)[1]}")
         folder.rename(aside)
         log.warning("%s has no manifest of ours: kept as %s, remove it when you have looked", folder.name, aside)

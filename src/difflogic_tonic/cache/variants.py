@@ -1,14 +1,14 @@
 """How training finds its variant, and brings it to fast storage."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from difflogic_tonic.cache.manifest import Manifest
-from difflogic_tonic.cache.publish import complete_manifest, copy_variant
-from difflogic_tonic.errors import CacheMissing, StorageError
+from difflogic_tonic.cache.publish import complete_manifest, copy_variant, damage_of, replace_damaged
+from difflogic_tonic.errors import CacheCorrupt, CacheMissing, StorageError
 from difflogic_tonic.storage import Place, Storage
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,10 @@ def find_variant(
 ) -> Variant:
     """The variant with these parameters or this fingerprint prefix, or the only one there is; in scratch if possible.
 
-    Scratch is read; if it has none, the copy in project storage is staged to scratch, verified; if that cannot be done
-    it is read where it is, with a warning. CacheMissing names the places and `prepare_command`, or the candidates.
+    Scratch is read; if it has none, or a damaged one, the copy in project storage is staged to scratch, verified; if
+    that cannot be done it is read where it is, with a warning. Whatever is returned has had all its checksums read;
+    CacheCorrupt names the damaged file if no copy is good. CacheMissing names the places and `prepare_command`, or
+    the candidates.
     """
     candidates = list(_candidates(storage, dataset))
     chosen = [
@@ -59,21 +61,39 @@ def find_variant(
 
 
 def _resolve(storage: Storage, copies: dict[str, _Candidate]) -> Variant:
-    """Scratch, else staged, else project. At least one copy is complete."""
-    if scratch := copies.get("scratch"):
+    """Scratch, else staged, else project; what is returned has its checksums. At least one copy is complete."""
+    scratch, project = copies.get("scratch"), copies.get("project")
+    damage = _damage_of(scratch) if scratch else None
+    if scratch and damage is None:
         log.info("reading %s", scratch.path)
         return Variant(scratch.path, "scratch", scratch.manifest.fingerprint)
-    project = copies["project"]
+    if damage and project is None:
+        raise damage
+    if damage:
+        log.warning("%s; copying it again from project storage", damage)
+    assert project is not None
+    return _staged(storage, project, copy_variant if damage is None else replace_damaged)
+
+
+def _staged(storage: Storage, project: _Candidate, copy: Callable[[Path, Path], bool]) -> Variant:
+    """The copy in project storage, brought to scratch if that can take it. CacheCorrupt if it is damaged."""
     fingerprint = project.manifest.fingerprint
     target = storage.scratch.data_dir(project.manifest.dataset) / fingerprint
     try:
-        copied = copy_variant(project.path, target)
+        copied = copy(project.path, target)
     except StorageError as error:
         log.warning("reading %s from project storage, which is slower: %s", project.path, error)
+        if damage := _damage_of(project):
+            raise damage from error
         return Variant(project.path, "project", fingerprint)
     size = f"{project.manifest.n_bytes / 1e6:,.0f} MB"
     log.info("%s %s from %s; reading %s", "staged" if copied else "another job staged", size, project.path, target)
     return Variant(target, "scratch", fingerprint)
+
+
+def _damage_of(candidate: _Candidate) -> CacheCorrupt | StorageError | None:
+    log.info("checking %s MB of %s", f"{candidate.manifest.n_bytes / 1e6:,.0f}", candidate.path)
+    return damage_of(candidate.path, candidate.manifest)
 
 
 def _candidates(storage: Storage, dataset: str) -> Iterable[_Candidate]:
