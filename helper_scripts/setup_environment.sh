@@ -146,7 +146,8 @@ if [ ${#check[@]} -gt 0 ]; then
     "$PYTHON" "$ROOT/helper_scripts/check_command.py" arguments "${check[@]}" || exit
 fi
 
-mkdir -p "$VENV"
+mkdir -p "$VENV" 2>/dev/null || fail "$VENV cannot be made; the checkout must be writable for its first use"
+[ -w "$VENV" ] || fail "$VENV cannot be written by $(id -un); use a checkout of your own"
 exec 9>"$VENV/.lock"
 if ! flock -n 9; then
     say "waiting for another process that is setting up $VENV"

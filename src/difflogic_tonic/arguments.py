@@ -9,7 +9,7 @@ from pathlib import Path
 from difflogic_tonic.errors import ConfigError
 
 OVERRIDE_EXAMPLE = '--override "train.epochs=10 train.learning_rate=0.001"'
-_JOB_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,128}")
+_JOB_ID = re.compile(r"(?!\.+$)(?!-)[A-Za-z0-9._-]{1,128}")
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -120,7 +120,9 @@ def override_texts(groups: Iterable[Iterable[str]]) -> list[str]:
 def check_job_id(job_id: str) -> str:
     """`job_id` if it is one path component of letters, digits, `.`, `_`, `-` (at most 128); `ConfigError` if not."""
     if not _JOB_ID.fullmatch(job_id):
-        raise ConfigError(f"job id {job_id!r}: expected letters, digits, '.', '_' or '-' (at most 128), e.g. job_001")
+        raise ConfigError(
+            f"job id {job_id!r}: expected letters, digits, '.', '_' or '-' (at most 128, not '-' first), e.g. job_001"
+        )
     return job_id
 
 

@@ -8,6 +8,7 @@
     │   └── DatasetMismatch      not the files that the dataset should have
     ├── CacheError 4             prepared frames
     │   ├── CacheMissing
+    │   │   └── CacheAmbiguous   several variants fit
     │   └── CacheCorrupt
     ├── StorageError 5           a place cannot be read or written
     │   └── StorageFull
@@ -65,6 +66,10 @@ class CacheError(UserError):
 
 
 class CacheMissing(CacheError):
+    pass
+
+
+class CacheAmbiguous(CacheMissing):
     pass
 
 

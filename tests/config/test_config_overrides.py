@@ -18,7 +18,7 @@ from difflogic_tonic.errors import ConfigError
         (["train.step_epochs=[10, 15] train.epochs=20"], {"train.step_epochs": [10, 15], "train.epochs": 20}),
         (["train.epochs=-3"], {"train.epochs": -3}),
         (["train.step_gamma=-1e-2"], {"train.step_gamma": -0.01}),
-        (["base.tag="], {"base.tag": None}),
+        (["base.tag=null"], {"base.tag": None}),
         (["data.data_root=/a path/with spaces"], {"data.data_root": "/a path/with spaces"}),
         (["  train.epochs=1   train.device=cpu "], {"train.epochs": 1, "train.device": "cpu"}),
         ([""], {}),
@@ -32,6 +32,7 @@ def test_assignments_are_told_apart(texts: list[str], values: dict[str, object])
     ("text", "message"),
     [
         ("epochs=3", "expected section.key=value"),
+        ("data.data_root=", "--override data.data_root=: expected a value; write data.data_root=null for none"),
         ("train.epochs", "expected section.key=value"),
         ("train.epochs = 3", "expected section.key=value"),
         ("base.tag='open", "' is missing at the end"),

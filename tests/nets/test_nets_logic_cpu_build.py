@@ -87,7 +87,7 @@ def test_a_damaged_library_is_built_again(places):
 @needs_compiler
 def test_a_library_beside_the_sources_serves_where_there_is_no_compiler(places, monkeypatch, capsys):
     assert cpu_build.main([]) == 0
-    assert capsys.readouterr().out.strip() == str(libraries(places)[0])
+    assert capsys.readouterr().out.splitlines()[-1] == str(libraries(places)[0])
     without_compiler(monkeypatch)
     cpu_build.load_library()
     assert [path.parent for path in libraries(places)] == [places / "kernel"]

@@ -21,6 +21,8 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for text in texts:
         for key, value in _assignments(text):
+            if not value.strip():
+                raise ConfigError(f"--override {key}=: expected a value; write {key}=null for none")
             values[key] = read_value(value, f"--override {key}={value}")
     return values
 

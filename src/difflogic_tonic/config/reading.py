@@ -26,7 +26,8 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is not text", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+                problem = f"key {key!r} is given twice; keep one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -71,7 +72,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply for a config") from None
     if content is None:
-        raise ConfigError(f"{path}: is empty; expected sections such as base, data, train, model")
+        raise ConfigError(f"{path}: is empty; expected sections with keys, e.g. data: and below it name: DIGITS_DVS")
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected sections with keys, found {type(content).__name__}")
     return content
@@ -83,8 +84,11 @@ def find_config(path: str | Path) -> Path:
 
 
 def _reason(error: yaml.YAMLError) -> str:
-    problem = getattr(error, "problem", None)
-    return " ".join(str(problem or error).split())
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    context = " ".join(str(getattr(error, "context", None) or "").split())
+    if isinstance(error, yaml.parser.ParserError | yaml.scanner.ScannerError):
+        return f"{context + ': ' if context else ''}{problem}; check the indentation and quotes of this line"
+    return f"{context}: {problem}" if context and "is given twice" not in problem else problem
 
 
 def _near(path: Path) -> str:

@@ -40,7 +40,11 @@ def build_section(
     except ValidationError as error:
         known = sorted(dotted_keys(section))
         # Of a union (a count or a fraction) each branch complains; the last one allows the most, so it tells the most.
-        by_key = {_key(details["loc"], known, details["type"]): details for details in error.errors()}
+        by_key: dict[str, ErrorDetails] = {}
+        for details in error.errors():
+            key = _key(details["loc"], known, details["type"])
+            if key not in by_key or details["type"] != "too_short":  # a list is also too short without its bad items
+                by_key[key] = details
         problems = [_describe(key, details, known, where, set(overridden)) for key, details in by_key.items()]
         # A key that cannot be right is more telling than what its absence causes, so unknown keys come first.
         problems.sort(key=lambda problem: "unknown key" not in problem)
@@ -72,11 +76,14 @@ def _is_section(kind: Any) -> bool:
 
 
 def _describe(key: str, details: ErrorDetails, known: list[str], where: str, overridden: set[str]) -> str:
-    place = f"--override {key}" if key in overridden else f"{where}: {key}" if key else where
     value = details.get("input")
+    # A rule about several keys belongs to their section: blame the override that takes part in it, if one does.
+    named = str(details.get("ctx", {}).get("error", ""))
+    blamed = [other for other in overridden if other == key or other.startswith(f"{key}.") or other in named]
+    prefix = "--override" if blamed else where
+    place = f"{prefix} {key}" if blamed else f"{prefix}: {key}" if key else prefix
     match details["type"]:
         case "extra_forbidden":
-            prefix = "--override" if key in overridden else where
             return f"{prefix}: unknown key {key}{_nearest_key(key, known)}"
         case "missing":
             return f"{where}: {key} is missing"
@@ -86,8 +93,14 @@ def _describe(key: str, details: ErrorDetails, known: list[str], where: str, ove
             return f"{place}: {value!r} is not one of {', '.join(names)}{nearest(str(value), names)}"
         case "string_type" if isinstance(value, int | float):
             return f"{place}: expected text, found the number {value}; put it in quotes"
+        case "value_error" if key.count(".") == 0 or named.startswith(key):
+            return f"{prefix}: {named}"
         case "value_error":
-            return f"{place}: {details['ctx']['error']}"
+            return f"{prefix}: {key}: {named}"
+        case "bool_type" | "bool_parsing":
+            return f"{place}: expected true or false, found {value!r}"
+        case "string_type":
+            return f"{place}: expected text, found {'nothing' if value is None else value!r}"
         case "model_type":
             return f"{place}: expected a section with keys, found {value!r}"
         case _:

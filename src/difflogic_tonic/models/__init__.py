@@ -9,6 +9,6 @@
 
 from difflogic_tonic.models.cost import describe
 from difflogic_tonic.models.table import TABLE, build, default_view
-from difflogic_tonic.models.weights import load_weights
+from difflogic_tonic.models.weights import check_weights_file, load_weights
 
-__all__ = ["TABLE", "build", "default_view", "describe", "load_weights"]
+__all__ = ["TABLE", "build", "check_weights_file", "default_view", "describe", "load_weights"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from difflogic_tonic.errors import CheckpointCorrupt, CheckpointMissing, ConfigError
+from difflogic_tonic.errors import CheckpointCorrupt, ConfigError
 
 _UNREADABLE = (
     OSError,
@@ -24,19 +24,24 @@ _UNREADABLE = (
 """What unpickling raises on bytes that are no pickle, or not one of weights."""
 
 
+def check_weights_file(path: Path) -> None:
+    """`ConfigError` if there is no file: known before any data is read."""
+    if not path.is_file():
+        raise ConfigError(f"model.weights: {path} is not a file; expected weights saved by a run, …/best.pt")
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load a state dict from `path`, by itself or under the key `model` of a checkpoint, into `model`.
 
     Every tensor must fit: raises `ConfigError` naming the keys that are missing, unknown or of another shape,
-    `CheckpointMissing` or `CheckpointCorrupt` where there is nothing to read. No code in the file is run.
+    or that there is no file, and `CheckpointCorrupt` for one that cannot be read. No code in the file is run.
     """
+    check_weights_file(path)
     try:
         with warnings.catch_warnings(
             action="ignore"
         ):  # about pickle protocols: the reader is a user, and an error follows
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointMissing(f"model.weights: {path} does not exist") from None
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointCorrupt(

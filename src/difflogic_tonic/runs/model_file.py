@@ -52,10 +52,18 @@ def load_model(path: Path) -> ModelFile:
     try:
         content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except OSError as error:
-        raise RunError(f"no model {path}: {error.strerror}; finished runs have one, see ./train.sh --help") from None
+        raise RunError(
+            f"no model {path}: {error.strerror}; expected the job id of a run that finished an epoch{_others(path)}"
+        ) from None
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise RunError(f"{path} is not a model of this project or is damaged: {reason}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT or "model" not in content:
         raise RunError(f"{path} is not a model file of format {FORMAT}; expected best.pt or last.pt of a run")
     return ModelFile(**content)
+
+
+def _others(path: Path) -> str:
+    """`; there are a, b` for jobs that have a model beside the one that was asked for."""
+    names = sorted(found.parent.name for found in path.parent.parent.glob(f"*/{path.name}"))
+    return f"; there are {', '.join(names[-8:])}" if names else ""

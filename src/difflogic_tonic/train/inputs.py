@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from difflogic_tonic import cache, models
-from difflogic_tonic.config import PrepareConfig, TrainConfig, load_prepare_config, repository_root
+from difflogic_tonic.config import PrepareConfig, TrainConfig, load_prepare_config
 from difflogic_tonic.data import Batches
-from difflogic_tonic.errors import CacheMissing, ConfigError
+from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
 from difflogic_tonic.nets.logic import has_hard_mode
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.train.fit import BatchSource, Phase
@@ -52,10 +52,14 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def find_or_prepare(config: TrainConfig, storage: Storage) -> cache.Variant:
-    """The variant that `config.data` names. The embedded dataset is prepared if missing. Raises `CacheMissing`."""
+    """The variant that `config.data` names. The embedded dataset is prepared if missing. Raises `CacheMissing`.
+
+    Without `data.prepare` and `data.variant` it is the only one there is; where there is none of the embedded dataset,
+    the one of its shipped config is made.
+    """
     prepare = prepare_config(config)
-    wanted = cache.parameters_hash(cache.parameters_of(prepare)) if prepare and config.data.variant is None else None
-    shown = prepare.source if prepare else "configs/prepare_….yaml"
+    wanted = cache.parameters_hash(cache.parameters_of(prepare)) if prepare else None
+    shown = prepare.source if prepare else config.facts.prepare_config
 
     def find() -> cache.Variant:
         return cache.find_variant(
@@ -68,20 +72,19 @@ def find_or_prepare(config: TrainConfig, storage: Storage) -> cache.Variant:
 
     try:
         return find()
+    except CacheAmbiguous:
+        raise
     except CacheMissing:
-        if prepare is None or config.data.variant is not None or not config.facts.embedded:
+        if config.data.variant is not None or not config.facts.embedded:
             raise
         log.info("%s is not prepared yet: preparing it with %s", config.data.name, shown)
-        cache.prepare(prepare, storage)
+        cache.prepare(prepare or load_prepare_config(shown), storage)
         return find()
 
 
 def prepare_config(config: TrainConfig) -> PrepareConfig | None:
-    """The prepare config that `data.prepare` names; for the embedded dataset, the shipped one without it."""
+    """The prepare config that `data.prepare` names, checked against `data.name`."""
     path = config.data.prepare
-    if path is None and config.data.variant is None and config.facts.embedded:
-        shipped = repository_root() / "configs" / "prepare_digits.yaml"
-        path = shipped if shipped.is_file() else None
     if path is None:
         return None
     prepare = load_prepare_config(path)

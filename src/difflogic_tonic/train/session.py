@@ -8,6 +8,7 @@ import torch
 
 from difflogic_tonic.config import StoragePaths, TrainConfig
 from difflogic_tonic.errors import CheckpointMissing, ConfigError
+from difflogic_tonic.models import check_weights_file
 from difflogic_tonic.runs.checkpoint import Checkpoints
 from difflogic_tonic.runs.environment import describe_environment
 from difflogic_tonic.runs.folder import (
@@ -100,6 +101,8 @@ def check_start(storage: Storage, checkpoints: Checkpoints, job_id: str, start: 
 def build_state(config: TrainConfig, storage: Storage, device: torch.device) -> tuple[TrainingState, Inputs]:
     """A fresh state, and what it will train on."""
     precision = Precision(config.train.amp, device)
+    if config.model.weights is not None:
+        check_weights_file(config.model.weights)
     variant = find_or_prepare(config, storage)
     inputs = open_inputs(config, variant.path, variant.place_name, device)
     if config.train.early_stopping is not None and "val" not in inputs.evaluated:
