@@ -9,6 +9,7 @@ PadTensors (its defaults, one lzf file a recording); the floor is a copy of the 
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from difflogic_tonic.cache import CacheReader, SplitReader, prepare_source
 from difflogic_tonic.cache.sources import Recording, open_source

@@ -33,6 +33,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
 from difflogic_tonic.nets.logic import LogicNetwork
 
 IN_FEATURES, LAYERS, CLASSES, TAU = 2312, 4, 10, 10.0

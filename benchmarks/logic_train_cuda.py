@@ -21,11 +21,14 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from difflogic_tonic.nets.logic import LogicNetwork, gpu
 from difflogic_tonic.nets.logic.gpu_stack import tiling_of

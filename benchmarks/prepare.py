@@ -21,6 +21,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
 from difflogic_tonic.cache import prepare
 from difflogic_tonic.cache.sources import open_source
 from difflogic_tonic.config import DATASETS, PrepareConfig, StoragePaths
