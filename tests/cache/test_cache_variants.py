@@ -1,6 +1,7 @@
 """How training finds its variant, and the damage that is noticed on the way."""
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -214,6 +215,49 @@ def test_a_changed_manifest_does_not_have_its_fingerprint(prepared: Prepared, ol
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(CacheCorrupt, match=r"manifest\.json is damaged .*fingerprint"):
         load_manifest(prepared.path)
+
+
+UNREADABLE = """
+import logging, pathlib, sys
+from difflogic_tonic.cache import find_variant
+from difflogic_tonic.config import StoragePaths
+from difflogic_tonic.errors import StorageError
+from difflogic_tonic.storage import open_storage
+
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+storage = open_storage(StoragePaths(*map(pathlib.Path, sys.argv[1:3])))
+closed = [pathlib.Path(path) for path in sys.argv[3:]]
+for path in closed:
+    path.chmod(0)
+try:
+    print("found", find_variant(storage, "NMNIST", parameters_hash=None, prefix=None, prepare_command="").place_name)
+except StorageError as error:
+    print("StorageError", error)
+finally:
+    for path in closed:
+        path.chmod(0o700)
+"""
+
+
+@pytest.mark.parametrize("closed", [".", "{}", "{}/manifest.json", "{}/test-00000.h5"])
+@pytest.mark.parametrize("both", [False, True])
+def test_what_may_not_be_read_is_passed_by_with_a_warning_or_is_one_line(
+    closed: str, both: bool, prepared: Prepared, storage: Storage, importing_environment: dict[str, str]
+) -> None:
+    places = storage.places if both else storage.places[:1]
+    paths = [place.data_dir("NMNIST") / closed.format(prepared.fingerprint) for place in places]
+    # permissions do not bind root as long as it has its capabilities
+    unprivileged = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    if unprivileged and not shutil.which("setpriv"):
+        pytest.skip("permissions do not bind root")
+    roots = [storage.scratch.root, storage.project.root]
+    command = [*unprivileged, sys.executable, "-c", UNREADABLE, *map(str, [*roots, *paths])]
+    done = subprocess.run(command, env=importing_environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *warnings, result = done.stdout.splitlines()
+    assert warnings[0].startswith(str(paths[0]))
+    assert "may not be accessed by this user" in warnings[0]
+    assert result.startswith("StorageError" if both else "found"), done.stdout
 
 
 def test_a_killed_staging_leaves_nothing_that_is_taken_for_a_variant(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION, fingerprint_of_files, parameters_hash
 from difflogic_tonic.config import SensorSize
 from difflogic_tonic.errors import CacheCorrupt
+from difflogic_tonic.storage import storage_errors
 
 MANIFEST = "manifest.json"
 
@@ -114,10 +115,15 @@ def manifest_text(manifest: Manifest) -> str:
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a variant. FileNotFoundError if there is none, CacheCorrupt if it cannot be ours."""
+    """Read the manifest of a variant. FileNotFoundError if there is none, CacheCorrupt if it cannot be ours.
+
+    StorageError if it may not be read. The parameters and recordings of one that is returned have its fingerprint.
+    """
     path = folder / MANIFEST
     try:
-        manifest = _parsed(path.read_text(encoding="utf-8"))
+        with storage_errors(path, "reading a manifest"):
+            text = path.read_text(encoding="utf-8")
+        manifest = _parsed(text)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CacheCorrupt(f"{path} is damaged ({type(error).__name__}: {error}); {again(folder)}") from error
     if manifest.layout_version != LAYOUT_VERSION:

@@ -31,21 +31,25 @@ def complete_manifest(folder: Path) -> Manifest | None:
     """The manifest of a variant of which every shard is there with its size; None if the folder is no such thing.
 
     Checksums are not read. A folder that has a manifest but lost or shortened a shard is reported in the log: scratch
-    storage is cleaned file by file in some places.
+    storage is cleaned file by file in some places. StorageError if it may not be read.
     """
     try:
-        manifest = load_manifest(folder)
-    except (FileNotFoundError, NotADirectoryError):
+        with storage_errors(folder, "looking for a manifest"):
+            manifest = load_manifest(folder) if folder.is_dir() else None
+    except FileNotFoundError:
         return None
     except CacheCorrupt as error:
         log.warning("%s", error)
+        return None
+    if manifest is None:
         return None
     if manifest.fingerprint != folder.name.split(".")[0]:
         log.warning("%s holds the manifest of %s and is not used", folder, manifest.fingerprint)
         return None
     for shard in manifest.shards:
         path = folder / shard.name
-        size = path.stat().st_size if path.is_file() else None
+        with storage_errors(path, "looking for a shard"):
+            size = path.stat().st_size if path.is_file() else None
         if size != shard.size:
             log.warning("%s: %s bytes, expected %s; this copy is not used", path, size or "no file, no", shard.size)
             return None

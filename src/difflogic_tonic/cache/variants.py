@@ -1,15 +1,16 @@
 """How training finds its variant, and brings it to fast storage."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.publish import complete_manifest, copy_variant, damage_of, replace_damaged
-from difflogic_tonic.errors import CacheCorrupt, CacheMissing, StorageError
-from difflogic_tonic.storage import Place, Storage
+from difflogic_tonic.errors import CacheAmbiguous, CacheCorrupt, CacheMissing, StorageError
+from difflogic_tonic.storage import Place, Storage, storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def find_variant(
     CacheCorrupt names the damaged file if no copy is good. CacheMissing names the places and `prepare_command`, or
     the candidates.
     """
-    candidates = list(_candidates(storage, dataset))
+    candidates, refusals = _candidates(storage, dataset)
     chosen = [
         candidate
         for candidate in candidates
@@ -50,10 +51,12 @@ def find_variant(
         and candidate.manifest.fingerprint.startswith(prefix or "")
     ]
     fingerprints = {candidate.manifest.fingerprint for candidate in chosen}
+    if not fingerprints and refusals:
+        raise refusals[0]
     if not fingerprints:
         raise CacheMissing(_missing(storage, dataset, prefix, candidates, prepare_command))
     if len(fingerprints) > 1:
-        raise CacheMissing(
+        raise CacheAmbiguous(
             f"{len(fingerprints)} prepared variants of {dataset} fit; choose one with data.variant=PREFIX: "
             f"{_listed(chosen)}"
         )
@@ -96,12 +99,35 @@ def _damage_of(candidate: _Candidate) -> CacheCorrupt | StorageError | None:
     return damage_of(candidate.path, candidate.manifest)
 
 
-def _candidates(storage: Storage, dataset: str) -> Iterable[_Candidate]:
+def _candidates(storage: Storage, dataset: str) -> tuple[list[_Candidate], list[StorageError]]:
+    """The complete variants of both places, and why folders could not be read, each of which is a warning."""
+    candidates: list[_Candidate] = []
+    refusals: list[StorageError] = []
     for place in storage.places:
-        folder = place.data_dir(dataset)
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if len(path.name) == FINGERPRINT_DIGITS and (manifest := complete_manifest(path)):
-                yield _Candidate(place, path, manifest)
+        folders: list[Path] = []
+        with _passed_by(refusals):
+            folders = _variant_folders(place.data_dir(dataset))
+        for path in folders:
+            with _passed_by(refusals):
+                if manifest := complete_manifest(path):
+                    candidates.append(_Candidate(place, path, manifest))
+    return candidates, refusals
+
+
+@contextmanager
+def _passed_by(refusals: list[StorageError]) -> Iterator[None]:
+    """What may not be read is a warning and remembered: another copy may be good."""
+    try:
+        yield
+    except StorageError as error:
+        log.warning("%s; this place is not used", error)
+        refusals.append(error)
+
+
+def _variant_folders(folder: Path) -> list[Path]:
+    with storage_errors(folder, "looking for prepared data"):
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in paths if len(path.name) == FINGERPRINT_DIGITS]
 
 
 def _missing(

@@ -86,6 +86,11 @@ def reap_leftovers(folder: Path, own: bool = False) -> list[Path]:
     On this host: the process id lives no more. From other hosts: nothing was written for LEFTOVER_SECONDS. `own` takes
     this process's too, for a caller whose writers have all ended.
     """
+    with storage_errors(folder, "looking for leftovers"):
+        return _reap(folder, own)
+
+
+def _reap(folder: Path, own: bool) -> list[Path]:
     reaped = []
     for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = LEFTOVER.fullmatch(entry.name)
