@@ -49,6 +49,12 @@ def test_a_file_where_a_place_should_be_names_the_variable(tmp_path: Path) -> No
         open_storage(StoragePaths(scratch=tmp_path / "s", project=tmp_path / "p"))
 
 
+@pytest.mark.parametrize("root", ["/proc/x", "/dev/null/x", "/tmp/" + 300 * "x"])
+def test_a_place_that_cannot_be_made_names_the_variable(tmp_path: Path, root: str) -> None:
+    with pytest.raises(StorageError, match=r"scratch storage .* cannot be made \(.+\); set SCRATCH_STORAGE_DIR"):
+        open_storage(StoragePaths(scratch=Path(root), project=tmp_path))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
 def test_a_place_without_permission_names_the_variable(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

@@ -114,6 +114,12 @@ def test_a_place_that_refuses_is_named(tmp_path: Path, code: int, words: str) ->
     assert str(tmp_path) in str(caught.value)
 
 
+def test_a_file_where_the_folder_should_be_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="has a file where a folder is expected"):
+        write_text(tmp_path / "file" / "a", "x")
+
+
 def test_a_missing_folder_is_not_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "none" / "a", "x")

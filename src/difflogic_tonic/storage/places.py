@@ -13,7 +13,6 @@ from typing import Literal
 
 from difflogic_tonic.config.environment import PROJECT_VARIABLE, SCRATCH_VARIABLE, StoragePaths
 from difflogic_tonic.errors import StorageError
-from difflogic_tonic.storage.space import storage_errors
 
 PlaceName = Literal["scratch", "project"]
 
@@ -72,7 +71,10 @@ def open_storage(paths: StoragePaths) -> Storage:
 
 def _check_writable(place: Place) -> None:
     hint = f"set {VARIABLES[place.name]} to a folder that can be written"
-    with storage_errors(place.root, f"{place.name} storage; {hint}"):
+    try:
         place.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        where = f"{place.name} storage {place.root}"
+        raise StorageError(f"{where} cannot be made ({error.strerror}); {hint}") from error
     if not os.access(place.root, os.W_OK | os.X_OK):
         raise StorageError(f"{place.name} storage {place.root} cannot be written; {hint}")

@@ -14,7 +14,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
             os.replace(partial, path)
             fsync_dir(path.parent)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # as when the folder is a file: the first error says more
+            partial.unlink(missing_ok=True)
         raise
 
 
