@@ -1,7 +1,10 @@
 """Shards and their reader, on frames of 2 channels, 2 rows and 3 columns."""
 
+import dataclasses
+import errno
 import multiprocessing
 import pickle
+import resource
 import threading
 import time
 from pathlib import Path
@@ -16,7 +19,7 @@ from difflogic_tonic.cache import CacheReader, SplitReader, fingerprint_of, para
 from difflogic_tonic.cache.manifest import Manifest, Recordings, Shard, load_manifest, manifest_text, split_facts
 from difflogic_tonic.cache.shard import ShardContent, open_shard, write_shard
 from difflogic_tonic.config import SensorSize
-from difflogic_tonic.errors import CacheCorrupt, CacheMissing
+from difflogic_tonic.errors import CacheCorrupt, CacheMissing, StorageError, StorageFull
 
 SHAPE = (2, 2, 3)
 NBYTES = 12
@@ -197,6 +200,32 @@ def test_any_hdf5_reader_sees_frames_and_index(variant: Path) -> None:
 def test_a_shard_without_frames_is_a_shard(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.h5", content(range(0)))
     assert open_shard(tmp_path / "a.h5", FINGERPRINT).offsets.tolist() == [0]
+
+
+@pytest.mark.parametrize("limit", [100, 2000, 200_000])
+def test_a_shard_beyond_the_file_size_limit_is_a_full_disk(tmp_path: Path, limit: int) -> None:
+    """Below the header, inside it, and inside the payload."""
+    many = dataclasses.replace(content(range(1)), frames=[np.ones((30_000, NBYTES), np.uint8)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(StorageFull, match=r"file size limit reached in .* while writing a\.h5 of 36"):
+            write_shard(tmp_path / "a.h5", many)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO])
+def test_a_shard_that_cannot_be_read_is_not_called_damaged(
+    variant: Path, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(path: Path, *arguments: object, **options: object) -> None:
+        raise OSError(error, "", str(path))
+
+    monkeypatch.setattr("builtins.open", refusing)
+    with pytest.raises(StorageError, match=r"train-00000\.h5 (may not be accessed|has an input/output error)"):
+        open_shard(variant / "train-00000.h5", FINGERPRINT)
 
 
 def test_packed_frames_are_stored_as_bits(tmp_path: Path) -> None:

@@ -14,7 +14,14 @@ import numpy as np
 
 from difflogic_tonic.cache.manifest import Shard
 from difflogic_tonic.cache.progress import Progress
-from difflogic_tonic.cache.shard import ShardContent, ShardIndex, open_shard, payload_crc32, write_shard
+from difflogic_tonic.cache.shard import (
+    SHARD_OVERHEAD_BYTES,
+    ShardContent,
+    ShardIndex,
+    open_shard,
+    payload_crc32,
+    write_shard,
+)
 from difflogic_tonic.cache.splits import ShardPlan
 from difflogic_tonic.errors import CacheCorrupt, RecordingError
 from difflogic_tonic.storage import file_crc32
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLED_RECORDINGS = 16
-SHARD_OVERHEAD_BYTES = 8192
 INDEX_BYTES = 48  # offsets, labels, source, n_events, assigned and a checksum for each recording
 
 

@@ -9,7 +9,9 @@
 Equal contents give equal bytes: fixed library version bounds, no times, no variable-length text.
 """
 
+import errno
 import os
+import resource
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +22,15 @@ import numpy as np
 
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION
 from difflogic_tonic.cache.manifest import again
-from difflogic_tonic.errors import CacheCorrupt
-from difflogic_tonic.storage import atomic_write
+from difflogic_tonic.errors import CacheCorrupt, StorageFull
+from difflogic_tonic.storage import atomic_write, full_message, storage_errors
 
 if TYPE_CHECKING:
     import h5py
 
 LIBRARY_VERSIONS = ("v108", "v108")
 PAYLOAD: dict[str, str] = {"u8": "frames", "bits": "bits"}
+SHARD_OVERHEAD_BYTES = 8192
 INDEX = ("offsets", "labels", "source", "n_events", "assigned", "assigned_crc32")
 
 
@@ -74,6 +77,7 @@ class ShardIndex:
 
 def write_shard(path: Path, content: ShardContent) -> None:
     """Write a shard under a temporary name, fsync, rename, fsync the folder. StorageFull when the disk is full."""
+    _check_file_size_limit(path, content)
     before, after = _surroundings(content)
     payload = [np.ascontiguousarray(part).data for part in content.frames]
     needed = len(before) + sum(part.nbytes for part in payload) + len(after)
@@ -84,15 +88,27 @@ def write_shard(path: Path, content: ShardContent) -> None:
         file.write(after)
 
 
+def _check_file_size_limit(path: Path, content: ShardContent) -> None:
+    """StorageFull if `ulimit -f` forbids a file of this size: HDF5 would hit it first, and not say what it hit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    parts = (*content.frames, *content.index.values())
+    needed = SHARD_OVERHEAD_BYTES + sum(part.nbytes for part in parts)
+    if limit != resource.RLIM_INFINITY and needed > limit:
+        raise StorageFull(full_message(path.parent, path.name, needed, errno.EFBIG))
+
+
 def open_shard(path: Path, fingerprint: str, size: int | None = None) -> ShardIndex:
     """Read and check the index of a shard: size, attributes, checksum of the index, offsets. The payload is not read.
 
-    `size` is what the manifest states, where there is one. Raises CacheCorrupt naming file and defect.
+    `size` is what the manifest states, where there is one. Raises CacheCorrupt naming file and defect, or StorageError
+    if the file may not be read.
     """
     import h5py
 
     try:
-        found = path.stat().st_size
+        # plainly first: the HDF5 library does not tell a file that may not be read from one that is no HDF5
+        with storage_errors(path, "opening a shard"), open(path, "rb", buffering=0) as plain:
+            found = os.fstat(plain.fileno()).st_size
         if size is not None and found != size:
             raise _damaged(path, f"it has {found:,} bytes, expected {size:,}")
         with h5py.File(path, "r", locking=False) as file:

@@ -9,7 +9,7 @@ from difflogic_tonic.cache.manifest import MANIFEST, Manifest, Shard, load_manif
 from difflogic_tonic.cache.preparation import Prepared
 from difflogic_tonic.cache.shard import open_shard
 from difflogic_tonic.config import PrepareConfig
-from difflogic_tonic.errors import CacheCorrupt, DataError
+from difflogic_tonic.errors import CacheCorrupt, DataError, StorageError
 from difflogic_tonic.storage import Storage, file_crc32
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def verify(path: Path, source: "Source | None" = None) -> list[str]:
         manifest = load_manifest(path)
     except FileNotFoundError:
         return [f"{path / MANIFEST} is missing"]
-    except CacheCorrupt as error:
+    except (CacheCorrupt, StorageError) as error:
         return [str(error)]
     problems = [problem for shard in manifest.shards for problem in _verify_shard(path, manifest, shard)]
     known = {MANIFEST, *(shard.name for shard in manifest.shards)}
@@ -59,7 +59,7 @@ def _verify_shard(path: Path, manifest: Manifest, shard: Shard) -> list[str]:
         open_shard(file, manifest.fingerprint, shard.size)
         if file_crc32(file) != shard.crc32:
             return [f"{file} is damaged: it does not have the checksum in {MANIFEST}"]
-    except CacheCorrupt as error:
+    except (CacheCorrupt, StorageError) as error:
         return [str(error)]
     except OSError as error:
         return [f"{file} cannot be read: {error.strerror}"]
