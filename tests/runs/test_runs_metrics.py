@@ -115,7 +115,7 @@ def test_a_full_disk_for_tensorboard_alone_is_a_warning_and_mended_later(
     limit = (tmp_path / "metrics.jsonl").stat().st_size + len(json.dumps(row(2, **many))) + 1
     with full_disk(limit), caplog.at_level(logging.WARNING, "difflogic_tonic"):
         log.append(row(2, **many))
-    assert "TensorBoard misses step 2" in caplog.text
+    assert "TensorBoard misses rows from step 2 on" in caplog.text
     assert opened(tmp_path, keep_rows=2).n_rows == 2
     assert len(events(tmp_path)) == 42
 
@@ -137,3 +137,26 @@ def test_nan_is_not_json(tmp_path: Path) -> None:
 )
 def test_tags_group_metrics_by_split(kind: str, name: str, tag: str) -> None:
     assert tag_of(kind, name) == tag
+
+
+def test_a_tensorboard_that_cannot_be_written_is_said_once(
+    tmp_path: Path, full_disk: FullDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = opened(tmp_path)
+    (tmp_path / EVENT_FILE).write_bytes(bytes(10_000))
+    with full_disk(10_000), caplog.at_level(logging.WARNING, "difflogic_tonic"):
+        for step in (1, 2, 3):
+            log.append(row(step))
+    assert caplog.text.count("TensorBoard misses") == 1
+    assert log.n_rows == 3
+
+
+def test_damaged_events_are_replaced_whole_or_not_at_all(tmp_path: Path, full_disk: FullDisk) -> None:
+    log = opened(tmp_path)
+    for step in (1, 2, 3):
+        log.append(row(step))
+    damaged = b"?" + (tmp_path / EVENT_FILE).read_bytes()[1:]
+    (tmp_path / EVENT_FILE).write_bytes(damaged)
+    with full_disk(20), pytest.raises(StorageFull):
+        opened(tmp_path, keep_rows=2)
+    assert (tmp_path / EVENT_FILE).read_bytes() == damaged

@@ -181,3 +181,16 @@ def test_one_line_per_epoch(workshop: Any, caplog: pytest.LogCaptureFixture) -> 
     ):
         assert part in lines[0]
     assert "ends" not in lines[1]
+
+
+def test_the_end_of_an_epoch_is_a_later_position_than_its_last_evaluation(workshop: Any) -> None:
+    with workshop.opened(workshop.config("MLP")) as (state, plan, metrics, writer):
+        saver = Saver(state, metrics, writer, StopRequest(), 1e9)
+        assert fit_module.train_epoch(state, plan, metrics, saver)
+        assert fit_module.evaluate_epoch(state, plan, saver)
+        evaluated = state.progress.position
+        finish_epoch(state, plan, metrics)
+        assert state.progress.position > evaluated
+        finished = state.progress.position
+        assert fit_module.train_epoch(state, plan, metrics, saver)
+        assert state.progress.position > finished

@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from difflogic_tonic.errors import StorageFull
 from difflogic_tonic.runs.metrics import EVENT_FILE
+from difflogic_tonic.runs.signals import StopRequest
+from difflogic_tonic.train.fit import fit
+from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.state import TrainingState
 
 TIMINGS = ("time", "seconds", "train_samples_per_second", "test_samples_per_second")
@@ -143,3 +147,27 @@ def test_the_mean_loss_between_two_rows_survives_a_stop(
         another.train(config, stop_after)
         resumed = another.train(config, resume=True)
         assert [without_timings(row) for row in resumed.rows] == [without_timings(row) for row in whole.rows]
+
+
+@pytest.mark.parametrize("failing", range(14))
+def test_a_row_that_finds_no_room_is_written_after_the_resume(failing: int, workshop: Any, another_workshop: Any) -> None:
+    """Two epochs of six steps: rows 6 and 13 are those of the epochs, row 5 that of an epoch's last step."""
+    config = workshop.config("MLP", epochs=2)
+    whole = workshop.train(config)
+    assert [row["kind"] for row in whole.rows] == (["step"] * 6 + ["epoch"]) * 2
+    with another_workshop.opened(config) as (state, plan, metrics, writer):
+        saver = Saver(state, metrics, writer, StopRequest(), 1e9)
+        append = metrics.append
+
+        def append_until_full(row: dict[str, Any]) -> None:
+            if metrics.n_rows == failing:
+                raise StorageFull("no space left")
+            append(row)
+
+        metrics.append = append_until_full
+        with pytest.raises(StorageFull):
+            fit(state, plan, metrics, saver)
+        saver.save_and_wait()
+    resumed = another_workshop.train(config, resume=True)
+    assert_equal(comparable(resumed.state), comparable(whole.state))
+    assert [without_timings(row) for row in resumed.rows] == [without_timings(row) for row in whole.rows]

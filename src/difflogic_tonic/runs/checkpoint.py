@@ -1,7 +1,7 @@
 """Checkpoint files: `checkpoints/<job_id>/step-000000120-000003.<sha256>.pt`.
 
-The first number counts optimizer steps, the second the evaluation batches seen since that step, so later states sort
-after earlier ones. The digest is a part of the name: a file appears by one rename together with what it must hash to,
+The first number counts optimizer steps, the second the evaluation batches seen since that step, and one for the end of
+the epoch, so later states sort after earlier ones. The digest is a part of the name: a file appears by one rename together with what it must hash to,
 and `torch.load`, which accepts a flipped bit in a tensor silently, is only called on bytes that match.
 
 A file is written beside its final name, fsynced, read back and compared, renamed, and the folder fsynced. Older files
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """How far training has come: optimizer steps, then evaluation batches since the last of them."""
+    """How far training has come: optimizer steps, then evaluation batches (and the epoch's end) since the last."""
 
     step: int
     evaluated: int = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from difflogic_tonic.errors import StorageError
-from difflogic_tonic.storage import storage_errors
+from difflogic_tonic.storage import atomic_write, storage_errors
 
 EVENT_FILE = "events.out.tfevents.0000000000.metrics"
 _HEADS = ("train", "val", "test", "logic")
@@ -36,6 +36,7 @@ class MetricsLog:
         self._events = tensorboard / EVENT_FILE
         # Counted from the checkpoint, not from the file: the position must mean the same in the next resume.
         self.n_rows = len(rows)
+        self._complained = False
         _cut_to(path, b"".join(_line(row) for row in rows))
         _cut_to(self._events, b"".join(_records(row, first=number == 0) for number, row in enumerate(rows)))
 
@@ -46,7 +47,9 @@ class MetricsLog:
             _append(self._events, _records(row, first=self.n_rows == 0))
         except StorageError as error:
             # They are rebuilt from metrics.jsonl at the next start.
-            log.warning("%s; TensorBoard misses step %d", error, row["step"])
+            if not self._complained:
+                log.warning("%s; TensorBoard misses rows from step %d on until a resume", error, row["step"])
+            self._complained = True
         self.n_rows += 1
 
     def sync(self) -> None:
@@ -107,12 +110,12 @@ def _cut_to(path: Path, content: bytes) -> None:
     """Make `path` hold `content`; where that is how it starts, by truncation, so that a reader following it goes on."""
     with storage_errors(path), path.open("ab+") as file:
         file.seek(0)
-        if file.read(len(content)) != content:
-            file.truncate(0)
-            file.write(content)
-            file.flush()
-        os.ftruncate(file.fileno(), len(content))
-        os.fsync(file.fileno())
+        if file.read(len(content)) == content:
+            os.ftruncate(file.fileno(), len(content))
+            os.fsync(file.fileno())
+            return
+    with atomic_write(path, len(content)) as partial:
+        partial.write_bytes(content)
 
 
 def _append(path: Path, content: bytes) -> None:

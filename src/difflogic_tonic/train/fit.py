@@ -14,7 +14,7 @@ from torch import nn
 
 from difflogic_tonic.config.train import Train
 from difflogic_tonic.data import Batch, expand
-from difflogic_tonic.errors import TrainingDiverged
+from difflogic_tonic.errors import StorageError, TrainingDiverged
 from difflogic_tonic.nets.logic import hard_mode, logic_report
 from difflogic_tonic.runs.metrics import MetricsLog, Row
 from difflogic_tonic.train import lines
@@ -110,10 +110,13 @@ def stops_early(progress: Progress, config: Train) -> bool:
 def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Saver) -> bool:
     """The rest of the current epoch's batches. False if asked to stop."""
     progress, config = state.progress, plan.config
+    row_every = max(1, plan.steps_per_epoch // STEP_ROWS)
+    if progress.window.n_samples and progress.step and progress.step % row_every == 0:
+        # The checkpoint is from a run that found no room for this row.
+        write_step_row(progress, learning_rate_at(config, progress.step - 1, plan.steps_per_epoch), metrics)
     if progress.batch >= len(plan.train):
         return True
     state.model.train()
-    row_every = max(1, plan.steps_per_epoch // STEP_ROWS)
     with (
         closing(plan.train.iterate(progress.epoch, progress.batch)) as batches,
         lines.bar(f"epoch {progress.epoch + 1}/{config.epochs}", len(plan.train), progress.batch) as bar,
@@ -132,8 +135,7 @@ def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Sa
             progress.train_seconds += now - started
             started = now
             if progress.step % row_every == 0:
-                metrics.append(step_row(progress, rate))
-                progress.n_rows, progress.window = metrics.n_rows, Sums()
+                write_step_row(progress, rate, metrics)
             bar.advance(len(group), loss=result.loss_sum / result.n_samples)
             if saver.between_steps():
                 return False
@@ -189,9 +191,14 @@ def evaluate(
 
 
 def finish_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog) -> None:
-    """Write the epoch's row and line, keep the model if it is the best, and turn to the next epoch."""
+    """Write the epoch's row and line, keep the model if it is the best, and turn to the next epoch.
+
+    If the row cannot be written, the progress is as before, so that a checkpoint taken then comes here again.
+    """
     progress = state.progress
+    before = vars(progress).copy()
     progress.epoch += 1
+    progress.evaluated += 1  # a position of its own: the newest checkpoint must be told from the one before
     measured = progress.results | gaps(progress.results)
     score = score_of(measured)
     better = progress.best is None or not plan.chooses_on_validation or score > progress.best.score
@@ -202,7 +209,11 @@ def finish_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog) -> None:
     progress.epochs_without_better = 0 if better else progress.epochs_without_better + 1
     row = epoch_row(state, plan, measured)
     progress.seconds += row["seconds"]
-    metrics.append(row)
+    try:
+        metrics.append(row)
+    except StorageError:
+        vars(progress).update(before)
+        raise
     progress.n_rows = metrics.n_rows
     log.info("%s", lines.epoch_line(row, progress, plan.config, plan.subset))
     progress.batch = progress.phase = 0
@@ -235,6 +246,12 @@ def gaps(measured: dict[str, Any]) -> dict[str, float]:
                     measured[name] - measured[f"{name}_hard"]
                 )
     return found
+
+
+def write_step_row(progress: Progress, rate: float, metrics: MetricsLog) -> None:
+    """Write what `window` has summed up as one row, and empty it. Raises `StorageError`, and changes nothing then."""
+    metrics.append(step_row(progress, rate))
+    progress.n_rows, progress.window = metrics.n_rows, Sums()
 
 
 def step_row(progress: Progress, rate: float) -> Row:

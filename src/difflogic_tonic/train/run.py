@@ -56,15 +56,14 @@ class Run:
         try:
             finished = fit(self.state, plan, metrics, saver)
             saver.save_and_wait()
-        except StorageError as error:
-            raise type(error)(f"{error} (with --resume added)") from error
-        except CacheError:
-            # Scratch may be cleaned under a running job. No step was half-done, so nothing need be lost.
-            saver.save_and_wait()
+        except (StorageError, CacheError):
+            # Scratch may be cleaned under a running job, and one place be full while the other is not. No step was
+            # half-done, so nothing need be lost.
+            self._save_after_failure(saver)
             raise
         finally:
             writer.close()
-        self.save("last", self._last())
+        self._save_last(finished)
         if not finished:
             return self._stopped(stop)
         self._finish()
@@ -110,6 +109,21 @@ class Run:
                 metrics=trained.metrics,
             ),
         )
+
+    def _save_after_failure(self, saver: Saver) -> None:
+        try:
+            saver.save_and_wait()
+        except StorageError as error:
+            log.warning("%s", error)
+
+    def _save_last(self, finished: bool) -> None:
+        """Write `last.pt`. A run that was stopped has its checkpoint, which is what a requeued job needs."""
+        try:
+            self.save("last", self._last())
+        except StorageError as error:
+            if finished:
+                raise
+            log.warning("%s", error)
 
     def _last(self) -> Best:
         progress = self.state.progress

@@ -45,7 +45,7 @@ class Progress:
 
     `epoch` epochs are finished, the last with the evaluation `measured`. Of the current one, `batch` batches are
     trained on, then `phase` evaluations are finished, with `results` so far; `tally` is the one under way. `step`
-    counts optimizer steps, `evaluated` the evaluation batches since the last of them. `window` holds sums since the
+    counts optimizer steps, `evaluated` the evaluation batches, and the end of the epoch, since the last. `window` holds sums since the
     last `step` row, `n_rows` is the length of metrics.jsonl. `seconds` is over all epochs and starts, that of the
     three parts is of the current epoch.
     """
