@@ -16,10 +16,12 @@ from difflogic_tonic.cache import (
     CacheReader,
     Prepared,
     Variant,
+    check_prepared,
     find_variant,
     load_manifest,
     parameters_hash,
     parameters_of,
+    prepare,
     prepare_source,
     verify,
 )
@@ -203,6 +205,44 @@ def test_a_damaged_scratch_without_room_for_another_copy_is_passed_by(
 
     monkeypatch.setattr("difflogic_tonic.cache.publish.check_space", full)
     assert find(storage) == Variant(prepared.paths[1], "project", prepared.fingerprint)
+
+
+@pytest.mark.parametrize("defects", [1, 3])
+def test_checking_names_each_defect_once_and_the_command_that_mends_it(
+    defects: int, storage: Storage, make_config: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(name="DIGITS_DVS", shard_recordings=300)
+    prepared = prepare(config, storage, progress=False)
+    assert check_prepared(prepared, config, storage).startswith("verified")
+    damaged = [prepared.paths[1] / f"train-{number:05d}.h5" for number in range(defects)]
+    for path in damaged:
+        flip(path)
+    caplog.clear()
+    with pytest.raises(CacheCorrupt) as caught:
+        check_prepared(prepared, config, storage)
+    message = str(caught.value)
+    assert message.startswith(str(damaged[0]))
+    assert ("(and 2 more defects)" in message) == (defects == 3)
+    command = "./prepare_data.sh configs/prepare_digits.yaml --override data.reset_cache=true"
+    assert message.endswith(f"; rebuild it with {command}, or remove {prepared.paths[1]}")
+    assert message.count("reset_cache") == 1
+    assert [record.getMessage().split()[0] for record in caplog.records] == [str(path) for path in damaged[1:]]
+
+
+def test_a_copy_that_lost_something_is_reported_once(
+    prepared: Prepared, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost, short = (path / "test-00000.h5" for path in prepared.paths)
+    lost.unlink()
+    size = short.stat().st_size
+    short.write_bytes(short.read_bytes()[:-1])
+    for _ in range(2):
+        with pytest.raises(CacheMissing):
+            find(storage)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{lost} is missing; this copy is not used",
+        f"{short} has {size - 1:,} bytes, expected {size:,}; this copy is not used",
+    ]
 
 
 @pytest.mark.parametrize(

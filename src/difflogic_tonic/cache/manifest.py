@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION, fingerprint_of_files, parameters_hash
-from difflogic_tonic.config import SensorSize
+from difflogic_tonic.config import DATASETS, SensorSize
 from difflogic_tonic.errors import CacheCorrupt
 from difflogic_tonic.storage import storage_errors
 
@@ -134,8 +134,10 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def again(folder: Path) -> str:
-    """The advice of every message about a damaged cache."""
-    return f"rebuild it with ./prepare_data.sh and --override data.reset_cache=true, or remove {folder}"
+    """The advice of every message about a damaged variant, whose folder lies in the one of its dataset."""
+    facts = DATASETS.get(folder.parent.name)
+    config = facts.prepare_config if facts else "CONFIG"
+    return f"rebuild it with ./prepare_data.sh {config} --override data.reset_cache=true, or remove {folder}"
 
 
 @lru_cache(maxsize=2)

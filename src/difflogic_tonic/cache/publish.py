@@ -26,6 +26,8 @@ from difflogic_tonic.storage import (
 
 log = logging.getLogger(__name__)
 
+_reported: set[Path] = set()
+
 
 def complete_manifest(folder: Path) -> Manifest | None:
     """The manifest of a variant of which every shard is there with its size; None if the folder is no such thing.
@@ -39,21 +41,29 @@ def complete_manifest(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except CacheCorrupt as error:
-        log.warning("%s", error)
+        _warn_once(folder, str(error))
         return None
     if manifest is None:
         return None
     if manifest.fingerprint != folder.name.split(".")[0]:
-        log.warning("%s holds the manifest of %s and is not used", folder, manifest.fingerprint)
+        _warn_once(folder, f"{folder} holds the manifest of {manifest.fingerprint} and is not used")
         return None
     for shard in manifest.shards:
         path = folder / shard.name
         with storage_errors(path, "looking for a shard"):
             size = path.stat().st_size if path.is_file() else None
         if size != shard.size:
-            log.warning("%s: %s bytes, expected %s; this copy is not used", path, size or "no file, no", shard.size)
+            state = "is missing" if size is None else f"has {size:,} bytes, expected {shard.size:,}"
+            _warn_once(path, f"{path} {state}; this copy is not used")
             return None
     return manifest
+
+
+def _warn_once(path: Path, message: str) -> None:
+    """A copy is looked at several times on the way to its repair, and is damaged once."""
+    if path not in _reported:
+        _reported.add(path)
+        log.warning("%s", message)
 
 
 def damage_of(folder: Path, manifest: Manifest) -> CacheCorrupt | StorageError | None:

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from difflogic_tonic.cache.manifest import MANIFEST, Manifest, Shard, load_manifest
+from difflogic_tonic.cache.manifest import MANIFEST, Manifest, Shard, again, load_manifest
 from difflogic_tonic.cache.preparation import Prepared
 from difflogic_tonic.cache.shard import open_shard
 from difflogic_tonic.config import PrepareConfig
@@ -28,7 +28,7 @@ def verify(path: Path, source: "Source | None" = None) -> list[str]:
     except FileNotFoundError:
         return [f"{path / MANIFEST} is missing"]
     except (CacheCorrupt, StorageError) as error:
-        return [str(error)]
+        return [_defect(error, path)]
     problems = [problem for shard in manifest.shards for problem in _verify_shard(path, manifest, shard)]
     known = {MANIFEST, *(shard.name for shard in manifest.shards)}
     problems += [f"{entry} does not belong here" for entry in sorted(path.iterdir()) if entry.name not in known]
@@ -38,19 +38,26 @@ def verify(path: Path, source: "Source | None" = None) -> list[str]:
 def check_prepared(prepared: Prepared, config: PrepareConfig, storage: Storage) -> str:
     """Verify all copies and the recordings that they were made of; returns one line saying so.
 
-    Every defect is a line in the log; CacheCorrupt has the first.
+    CacheCorrupt has the first defect and the next command; the others are a line each in the log.
     """
     from difflogic_tonic.cache.sources import open_source
 
     data = config.data
     source = open_source(config.facts, data.data_root, storage, data.allow_subset, progress=False)
-    problems = [problem for copy in prepared.paths for problem in verify(copy)]
-    problems = problems or verify(prepared.path, source)
-    for problem in problems:
-        log.error("%s", problem)
-    if problems:
-        raise CacheCorrupt(f"{len(problems)} defects, the first: {problems[0]}")
+    found = [(problem, copy) for copy in prepared.paths for problem in verify(copy)]
+    found = found or [(problem, prepared.path) for problem in _verify_source(load_manifest(prepared.path), source)]
+    if found:
+        (first, copy), *others = found
+        for problem, _ in others:
+            log.error("%s", problem)
+        more = f" (and {len(others)} more defect{'s' if len(others) > 1 else ''})" if others else ""
+        raise CacheCorrupt(f"{first}{more}; {again(copy)}")
     return f"verified: all checksums of {len(prepared.paths)} copies and {len(source.recordings):,} recordings hold"
+
+
+def _defect(error: Exception, folder: Path) -> str:
+    """What is wrong without what to do: that is said once, however many defects there are."""
+    return str(error).removesuffix(f"; {again(folder)}")
 
 
 def _verify_shard(path: Path, manifest: Manifest, shard: Shard) -> list[str]:
@@ -60,7 +67,7 @@ def _verify_shard(path: Path, manifest: Manifest, shard: Shard) -> list[str]:
         if file_crc32(file) != shard.crc32:
             return [f"{file} is damaged: it does not have the checksum in {MANIFEST}"]
     except (CacheCorrupt, StorageError) as error:
-        return [str(error)]
+        return [_defect(error, path)]
     except OSError as error:
         return [f"{file} cannot be read: {error.strerror}"]
     return []
