@@ -32,11 +32,12 @@ def main(argv: Sequence[str]) -> int:
 
         config = load_train_config(arguments.config, arguments.override, arguments.job_id)
         places = environment_storage()
-        resume = arguments.resume or ("auto" if slurm_restart_count() > 0 else None)
+        start = STARTS["fresh" if arguments.fresh else arguments.resume]
+        if slurm_restart_count() > 0 and start in ("new", "fresh"):
+            start = "auto"  # what was to be refused or set aside, the first start of this job has dealt with
         with stop.interruptible():
             from difflogic_tonic.train import rehearsal, session
 
-        start = STARTS["fresh" if arguments.fresh else resume]
         request = session.Request(config, start, argv, places)
         return rehearsal.rehearse(request, stop) if arguments.debug else session.train(request, stop)
     except StopNow:

@@ -114,6 +114,17 @@ def test_a_requeued_job_resumes_by_itself(laboratory: Any, repository: Path) -> 
     assert [row["epoch"] for row in laboratory.rows() if row["kind"] == "epoch"] == [1, 2]
 
 
+def test_a_fresh_job_that_is_requeued_goes_on(laboratory: Any, repository: Path) -> None:
+    laboratory.write_config("MLP", epochs=1)
+    laboratory.main()
+    for epochs, restarts in ((1, 0), (2, 1)):
+        options = ("--fresh", "--override", f"train.epochs={epochs}")
+        child = laboratory.fork_main(repository, *options, SLURM_RESTART_COUNT=str(restarts))
+        assert child.wait() == 0, child.text
+    assert len(list((laboratory.project / "runs").glob("job.old-*"))) == 1
+    assert "resumed from" in child.text
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [

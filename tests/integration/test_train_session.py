@@ -1,6 +1,8 @@
 """Whole runs in one process: what is printed and written, what is refused, and what changes may be resumed."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -261,11 +263,14 @@ def test_scratch_may_be_wiped_between_two_starts(laboratory: Any) -> None:
     assert whole.keys() == laboratory.weights(job="second").keys()
 
 
-def test_early_stopping_ends_the_run_after_its_patience(laboratory: Any) -> None:
+def test_early_stopping_ends_the_run_after_its_patience(laboratory: Any, capsys: pytest.CaptureFixture[str]) -> None:
     laboratory.write_config("MLP", epochs=9, learning_rate=1e-12, schedule="none", early_stopping=2)
     laboratory.main()
     epochs = [row["epoch"] for row in laboratory.rows() if row["kind"] == "epoch"]
-    assert epochs[-1] == read_json(laboratory.project / "runs" / "job" / "summary.json")["best_epoch"] + 2 < 9
+    summary = read_json(laboratory.project / "runs" / "job" / "summary.json")
+    assert epochs[-1] == summary["best_epoch"] + 2 < 9
+    assert summary["stopped_early"] is True
+    assert "early stopping: no better validation for 2 epochs" in capsys.readouterr().out
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_no_reason_to_requeue(laboratory: Any) -> None:
@@ -352,3 +357,131 @@ def test_evaluating_a_run_that_is_not_there_is_one_line(laboratory: Any) -> None
 
     with pytest.raises(RunError, match=r"no model .*nothing"):
         evaluate_run("nothing", "best", "cpu", StoragePaths(laboratory.scratch, laboratory.project))
+
+
+def test_a_full_disk_for_the_metrics_saves_a_checkpoint_elsewhere(
+    laboratory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from difflogic_tonic.runs.metrics import MetricsLog
+
+    laboratory.write_config("MLP", epochs=2)
+    laboratory.main(job="whole")
+    append = MetricsLog.append
+
+    def append_until_full(metrics: MetricsLog, row: dict[str, Any]) -> None:
+        if metrics.n_rows == 5:
+            raise StorageFull("no space left")
+        append(metrics, row)
+
+    monkeypatch.setattr(MetricsLog, "append", append_until_full)
+    with pytest.raises(StorageFull, match="with --resume"):
+        laboratory.main()
+    assert laboratory.checkpoints()
+    monkeypatch.undo()
+    assert laboratory.main("--resume") == 0
+    whole = laboratory.weights(job="whole")
+    assert all(torch.equal(whole[name], weight) for name, weight in laboratory.weights().items())
+    steps = [row["step"] for row in laboratory.rows() if row["kind"] == "step"]
+    assert steps == [row["step"] for row in laboratory.rows("whole") if row["kind"] == "step"]
+
+
+def test_auto_keeps_a_finished_run_whose_checkpoints_are_gone(
+    laboratory: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    laboratory.write_config("MLP", epochs=1)
+    laboratory.main()
+    before, rows = laboratory.weights(), laboratory.rows()
+    for path in laboratory.checkpoints("scratch") + laboratory.checkpoints("project"):
+        path.unlink()
+    assert laboratory.main("--resume=auto", "--override", "base.seed=8") == 0
+    (aside,) = (laboratory.project / "models").glob("job.old-*")
+    assert f"the old run is kept as job {aside.name}" in capsys.readouterr().out
+    assert all(torch.equal(before[name], weight) for name, weight in laboratory.weights(job=aside.name).items())
+    assert laboratory.rows(aside.name) == rows
+
+
+def test_a_stopped_run_is_saved_although_its_model_file_finds_no_room(
+    laboratory: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from difflogic_tonic.cache import SplitReader
+    from difflogic_tonic.train import run as run_module
+
+    laboratory.write_config("MLP", epochs=2)
+    read, calls = SplitReader.read_frames, iter(range(10**6))
+
+    def signalling(reader: SplitReader, frames: Any, out: Any) -> None:
+        if next(calls) == 25:
+            os.kill(os.getpid(), signal.SIGTERM)
+        read(reader, frames, out)
+
+    def full(path: Path, model: Any) -> None:
+        raise StorageFull(f"no space left for {path.name}")
+
+    monkeypatch.setattr(SplitReader, "read_frames", signalling)
+    monkeypatch.setattr(run_module, "save_model", full)
+    assert laboratory.main() == 75
+    assert laboratory.checkpoints()
+    assert "warning: no space left for last.pt" in capsys.readouterr().out
+
+
+def test_a_resume_with_a_dataset_that_is_not_prepared_shows_both_datasets(laboratory: Any) -> None:
+    laboratory.write_config("MLP", epochs=1)
+    laboratory.main()
+    with pytest.raises(ResumeMismatch, match=r"data\.name was NMNIST .* is DIGITS_DVS"):
+        laboratory.main("--resume", "--override", "data.name=DIGITS_DVS")
+
+
+def test_a_resume_as_another_model_type_names_the_type_first(laboratory: Any) -> None:
+    laboratory.write_config("MLP", epochs=1)
+    laboratory.main()
+    with pytest.raises(ResumeMismatch, match=r"model\.model_type was MLP .* is CNN"):
+        laboratory.main("--resume", "--override", "model.model_type=CNN model.cnn.dropout=0.4")
+
+
+def test_a_resume_does_not_need_the_file_of_the_first_weights(laboratory: Any) -> None:
+    laboratory.write_config("MLP", epochs=1)
+    laboratory.main()
+    first = laboratory.root / "first.pt"
+    torch.save(laboratory.weights(), first)
+    laboratory.main("--override", f"model.weights={first}", job="second")
+    first.unlink()
+    options = ("--resume", "--override", f"model.weights={first} train.epochs=2")
+    assert laboratory.main(*options, job="second") == 0
+
+
+def test_a_view_written_out_is_the_one_that_auto_means(laboratory: Any) -> None:
+    laboratory.write_config("MLP", epochs=1)
+    laboratory.main()
+    assert laboratory.main("--resume", "--override", "data.view=frames train.epochs=2") == 0
+
+
+def test_no_room_before_the_first_checkpoint_advises_to_start_anew(
+    laboratory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laboratory.write_config("MLP")
+    monkeypatch.setattr("difflogic_tonic.storage.space.free_bytes", lambda path: 1000)
+    with pytest.raises(StorageFull, match="with --fresh"):
+        laboratory.main()
+
+
+def test_an_extended_run_has_no_summary_until_it_is_finished_again(
+    laboratory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laboratory.write_config("MLP", epochs=1)
+    laboratory.main()
+    summary = laboratory.project / "runs" / "job" / "summary.json"
+    assert summary.exists()
+    assert laboratory.main("--resume") == 0
+    assert summary.exists()
+
+    def gone(*arguments: Any) -> None:
+        raise CacheMissing("scratch storage was cleaned")
+
+    extended = ("--resume", "--override", "train.epochs=2")
+    monkeypatch.setattr("difflogic_tonic.train.run.fit", gone)
+    with pytest.raises(CacheMissing):
+        laboratory.main(*extended)
+    monkeypatch.undo()
+    assert not summary.exists()
+    assert laboratory.main(*extended) == 0
+    assert read_json(summary)["epochs"] == 2

@@ -1,5 +1,6 @@
 """Checkpoint files: whole, checked, two kept, and the one before where the newest is damaged."""
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -163,3 +164,31 @@ def test_what_reads_back_differently_is_no_checkpoint(shared_storage: Storage, m
     with pytest.raises(StorageError, match="reads back differently"):
         checkpoints.write(shared_storage.scratch, Position(2), content(2))
     assert files(checkpoints.folder(shared_storage.scratch)) == before
+
+
+@pytest.mark.parametrize("code", [errno.ETIMEDOUT, errno.EBUSY, errno.EHOSTDOWN, errno.ENODEV, errno.ESTALE, 9999])
+def test_a_disk_that_fails_in_an_unknown_way_is_one_line(
+    code: int, shared_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> bytes:
+        raise OSError(code, os.strerror(code))
+
+    checkpoints = written(shared_storage, 1)
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(StorageError):
+        checkpoints.write(shared_storage.scratch, Position(2), content(2))
+
+
+def test_old_checkpoints_that_cannot_be_removed_are_a_warning(
+    shared_storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EBUSY, "busy")
+
+    checkpoints = Checkpoints(shared_storage, "job")
+    monkeypatch.setattr(Path, "unlink", failing)
+    with caplog.at_level(logging.WARNING, "difflogic_tonic"):
+        for step in (1, 2, 3):
+            checkpoints.write(shared_storage.scratch, Position(step), content(step))
+    assert checkpoints.verified == Position(3)
+    assert caplog.text.count("an old checkpoint cannot be removed") == 1

@@ -7,6 +7,7 @@ import torch
 
 from difflogic_tonic.config.train import Train
 from difflogic_tonic.errors import StorageFull
+from difflogic_tonic.runs.checkpoint import Position
 from difflogic_tonic.train import preflight
 
 CPU = torch.device("cpu")
@@ -59,12 +60,28 @@ def test_activations_are_what_backward_keeps_but_not_the_weights(workshop: Any) 
 def test_checkpoints_that_cannot_fit_are_refused(workshop: Any) -> None:
     found = preflight.Estimate(1, 1, 1, 10**12, checkpoint=10**15)
     with pytest.raises(StorageFull, match="checkpoints in scratch storage needs about"):
-        preflight.report(found, workshop.storage, CPU)
+        preflight.report(found, workshop.storage, CPU, workshop.checkpoints())
+
+
+def test_checkpoints_that_are_there_already_need_no_room_again(workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of 1,000 bytes are needed, two are there, and 1,500 bytes are free."""
+    monkeypatch.setattr("difflogic_tonic.storage.space.free_bytes", lambda path: 1500)
+    checkpoints = workshop.checkpoints()
+    found = preflight.Estimate(1, 1, 1, 10**12, checkpoint=1000)
+    with pytest.raises(StorageFull):
+        preflight.report(found, workshop.storage, CPU, checkpoints)
+    for place in workshop.storage.places:
+        for step in (1, 2):
+            checkpoints.write(place, Position(step), bytes(1000))
+    assert preflight.report(found, workshop.storage, CPU, checkpoints)
 
 
 def test_memory_that_may_not_suffice_is_a_warning_with_a_way_out(workshop: Any) -> None:
     found = preflight.Estimate(10**9, 10**9, 10**9, free=10**9, checkpoint=1)
-    assert any("warning" in line and "batch_size" in line for line in preflight.report(found, workshop.storage, CPU))
+    assert any(
+        "warning" in line and "batch_size" in line
+        for line in preflight.report(found, workshop.storage, CPU, workshop.checkpoints())
+    )
 
 
 def cpu_refusal() -> RuntimeError:

@@ -150,7 +150,9 @@ def test_the_mean_loss_between_two_rows_survives_a_stop(
 
 
 @pytest.mark.parametrize("failing", range(14))
-def test_a_row_that_finds_no_room_is_written_after_the_resume(failing: int, workshop: Any, another_workshop: Any) -> None:
+def test_a_row_that_finds_no_room_is_written_after_the_resume(
+    failing: int, workshop: Any, another_workshop: Any
+) -> None:
     """Two epochs of six steps: rows 6 and 13 are those of the epochs, row 5 that of an epoch's last step."""
     config = workshop.config("MLP", epochs=2)
     whole = workshop.train(config)

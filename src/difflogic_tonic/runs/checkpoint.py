@@ -1,8 +1,9 @@
 """Checkpoint files: `checkpoints/<job_id>/step-000000120-000003.<sha256>.pt`.
 
 The first number counts optimizer steps, the second the evaluation batches seen since that step, and one for the end of
-the epoch, so later states sort after earlier ones. The digest is a part of the name: a file appears by one rename together with what it must hash to,
-and `torch.load`, which accepts a flipped bit in a tensor silently, is only called on bytes that match.
+the epoch, so later states sort after earlier ones. The digest is a part of the name: a file appears by one rename
+together with what it must hash to, and `torch.load`, which accepts a flipped bit in a tensor silently, is only called
+on bytes that match.
 
 A file is written beside its final name, fsynced, read back and compared, renamed, and the folder fsynced. Older files
 are removed only when `KEEP` newer ones in the same folder are known to be good. Every checkpoint also carries the best
@@ -64,12 +65,17 @@ class Checkpoints:
     @property
     def verified(self) -> Position | None:
         """The newest position that is safe: written or read by this object and found to match its digest."""
-        return max((_parse(path.name)[0] for path in self._verified if path.exists()), default=None)
+        # A copy, because the writing threads change the set. Unlike Path.exists, os.path.exists raises nothing.
+        return max((_parse(path.name)[0] for path in tuple(self._verified) if os.path.exists(path)), default=None)
 
     @property
     def exist(self) -> bool:
         """Whether there is any checkpoint, good or damaged."""
         return bool(self.find() or self._damaged())
+
+    def n_bytes(self, place: Place) -> int:
+        """What the checkpoints in one place take up now."""
+        return sum(file.path.stat().st_size for file in self.find() if file.place == place)
 
     def find(self) -> list[Found]:
         """Checkpoint files of both places, newest first, scratch before project."""
@@ -124,8 +130,13 @@ class Checkpoints:
                     raise StorageError(f"{path}: what was written reads back differently; check this disk")
         except FileNotFoundError as error:
             raise StorageError(f"{place.name} storage went away while writing {path} ({error.strerror})") from error
+        except OSError as error:  # network file systems have many more ways to fail than storage_errors knows
+            raise StorageError(f"{place.name} storage: {path}: {error.strerror or error}") from error
         self._verified.add(path)
-        self._prune(place)
+        try:
+            self._prune(place)
+        except OSError as error:
+            log.warning("%s storage: an old checkpoint cannot be removed: %s", place.name, error)
         return path
 
     def _damaged(self) -> list[Path]:
@@ -139,8 +150,7 @@ class Checkpoints:
         superfluous = [path for path in files if path not in good[:KEEP]]
         superfluous += self.folder(place).glob(f"*{_DAMAGED}")
         for path in superfluous:
-            with storage_errors(path):
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             self._verified.discard(path)
 
 

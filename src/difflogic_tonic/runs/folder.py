@@ -103,16 +103,28 @@ def check_absent(storage: Storage, job_id: str) -> None:
         )
 
 
-def open_run(storage: Storage, job_id: str, start: Start) -> RunFolder:
-    """Make the run folder of `job_id`, or find it. Raises `RunExists` for a job that exists if `start` is `new`."""
+def open_run(storage: Storage, job_id: str, start: Start, has_checkpoint: bool = True) -> RunFolder:
+    """Make the run folder of `job_id`, or find it. Raises `RunExists` for a job that exists if `start` is `new`.
+
+    `auto` without a checkpoint starts anew: what there is of results is set aside, as `fresh` does.
+    """
     folder = RunFolder(storage.project.run_dir(job_id))
     if start == "new":
         check_absent(storage, job_id)
     if start == "fresh" and job_folders(storage, job_id):
         log.info("the old run is kept as job %s", set_aside(storage, job_id))
+    if start == "auto" and not has_checkpoint and has_results(storage, job_id):
+        log.info("job %s has results but no checkpoint to go on from: starting anew", job_id)
+        log.info("the old run is kept as job %s", set_aside(storage, job_id))
     with storage_errors(folder.path):
         folder.tensorboard.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def has_results(storage: Storage, job_id: str) -> bool:
+    """Whether this job has left anything that is worth keeping without its checkpoints."""
+    summary = RunFolder(storage.project.run_dir(job_id)).summary
+    return summary.exists() or storage.project.models_dir(job_id).exists()
 
 
 def set_aside(storage: Storage, job_id: str) -> str:

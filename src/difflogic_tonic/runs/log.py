@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from difflogic_tonic.storage import storage_errors
+
 ROOT = "difflogic_tonic"
 
 
@@ -56,8 +58,12 @@ def log_to_console() -> None:
 
 
 def log_to_file(path: Path) -> logging.Handler:
-    """Append the package's log to `path` as well, until `stop_logging` is called with what this returns."""
-    handler = _File(path, encoding="utf-8")
+    """Append the package's log to `path` as well, until `stop_logging` is called with what this returns.
+
+    Raises `StorageFull` or `StorageError` if the file cannot be made.
+    """
+    with storage_errors(path):
+        handler = _File(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger(ROOT).addHandler(handler)
     return handler

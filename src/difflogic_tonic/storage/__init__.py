@@ -11,7 +11,7 @@ from difflogic_tonic.arguments import check_job_id
 from difflogic_tonic.storage.folders import ChecksumMismatch, copy_files, file_crc32, publish_folder, swap_folders
 from difflogic_tonic.storage.locks import file_lock
 from difflogic_tonic.storage.places import Place, Storage, open_storage
-from difflogic_tonic.storage.space import check_space, free_bytes, full_message, storage_errors
+from difflogic_tonic.storage.space import SAME_COMMAND, check_space, free_bytes, full_message, storage_errors
 from difflogic_tonic.storage.writing import (
     atomic_write,
     fsync_dir,
@@ -23,6 +23,7 @@ from difflogic_tonic.storage.writing import (
 )
 
 __all__ = [
+    "SAME_COMMAND",
     "ChecksumMismatch",
     "Place",
     "Storage",

@@ -13,6 +13,9 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 MAKE_ROOM = f"make room or choose another place ({SCRATCH_VARIABLE}, {PROJECT_VARIABLE})"
 
+SAME_COMMAND = ", then run the same command again: what is finished is kept"
+"""How a message of `full_message` ends; a caller that knows another command cuts it off."""
+
 REASONS = {
     errno.EROFS: "is read-only",
     errno.EACCES: "may not be accessed by this user",
@@ -23,6 +26,11 @@ REASONS = {
     errno.ESTALE: "went away (stale network file handle)",
     errno.ENAMETOOLONG: "has a name too long for its file system",
     errno.ENOTCONN: "is not connected",
+    errno.ETIMEDOUT: "does not answer (timed out)",
+    errno.EHOSTDOWN: "does not answer (its server is down)",
+    errno.EREMOTEIO: "has an input/output error on its server",
+    errno.ENODEV: "went away (no such device)",
+    errno.EBUSY: "is busy",
 }
 
 
@@ -51,7 +59,7 @@ def full_message(path: Path, what: str, needed: int | None, code: int | None = e
     doing = f" while writing {what}{size}" if what else ""
     return (
         f"{cause} in {path}{doing}: {free_bytes(path):,} bytes and {free_inodes(path):,} files free there; "
-        f"{MAKE_ROOM}, then run the same command again: what is finished is kept"
+        f"{MAKE_ROOM}{SAME_COMMAND}"
     )
 
 

@@ -132,10 +132,10 @@ def sample_shape(config: TrainConfig, manifest: cache.Manifest) -> tuple[int, in
     return (polarities * (stacked or 1), height, width)
 
 
-def build_model(config: TrainConfig, inputs: Inputs, device: torch.device) -> nn.Module:
-    """The network of `config` on `device`, with `model.weights` loaded if there are any."""
+def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_weights: bool = True) -> nn.Module:
+    """The network of `config` on `device`, with `model.weights` loaded if there are any and `with_weights`."""
     model = models.build(config.model, inputs.sample_shape, len(inputs.manifest.classes), config.base.seed)
-    if config.model.weights is not None:
+    if with_weights and config.model.weights is not None:
         models.load_weights(model, config.model.weights)
     return model.to(device)
 

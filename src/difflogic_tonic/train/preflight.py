@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from difflogic_tonic.config.train import Train
 from difflogic_tonic.data import Batch, expand
 from difflogic_tonic.errors import OutOfMemory
-from difflogic_tonic.runs.checkpoint import KEEP
+from difflogic_tonic.runs.checkpoint import KEEP, Checkpoints
 from difflogic_tonic.storage import Storage, check_space, free_bytes
 from difflogic_tonic.train import lines
 
@@ -60,12 +60,12 @@ def estimate(model: nn.Module, sample: Batch, config: Train, device: torch.devic
     return Estimate(weights, moments, activations, free_memory(device), checkpoint)
 
 
-def report(found: Estimate, storage: Storage, device: torch.device) -> list[str]:
+def report(found: Estimate, storage: Storage, device: torch.device, checkpoints: Checkpoints) -> list[str]:
     """Lines to print. Raises `StorageFull` if the checkpoints of the run cannot fit."""
-    # One more than is kept: the new one is written before the oldest goes.
-    needed = (KEEP + 1) * found.checkpoint
     places = []
     for place in storage.places:
+        # One more than is kept: the new one is written before the oldest goes. Those of a resumed run are there.
+        needed = max(0, (KEEP + 1) * found.checkpoint - checkpoints.n_bytes(place))
         check_space(place.root, needed, f"checkpoints in {place.name} storage")
         places.append(f"{lines.size(needed)} of {lines.size(free_bytes(place.root))} free in {place.name} storage")
     said = [

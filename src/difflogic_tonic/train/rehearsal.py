@@ -26,7 +26,7 @@ from difflogic_tonic.storage import Place, Storage, open_storage
 from difflogic_tonic.train.evaluation import measure
 from difflogic_tonic.train.fit import BatchSource
 from difflogic_tonic.train.inputs import Inputs, choose_device
-from difflogic_tonic.train.resume import check_same
+from difflogic_tonic.train.resume import check_config, check_data
 from difflogic_tonic.train.run import Run
 from difflogic_tonic.train.session import Request, build_state, make_deterministic
 from difflogic_tonic.train.state import seed_everything
@@ -113,7 +113,8 @@ def _run(
     folder = open_run(places, JOB_ID, "auto")
     seed_everything(config.base.seed)
     if found is not None:
-        check_same(found[0], state.identity)
+        check_config(found[0], state.identity.config)
+        check_data(found[0], state.identity)
         state.restore(found[0])
     return Run(config, places, folder, state, shortened, checkpoints, device).train(stop)
 

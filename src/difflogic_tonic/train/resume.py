@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from difflogic_tonic.errors import ResumeMismatch
+from difflogic_tonic.models import default_view
 from difflogic_tonic.runs.checkpoint import FORMAT
 from difflogic_tonic.train.state import Identity
 
@@ -29,13 +30,27 @@ IGNORED = ("base.job_id", "model.weights")
 log = logging.getLogger(__name__)
 
 
-def check_same(snapshot: dict[str, Any], now: Identity) -> None:
-    """Raise `ResumeMismatch` with both values unless `snapshot` can go on as `now`; log what else has changed."""
+def check_config(snapshot: dict[str, Any], config: dict[str, Any]) -> None:
+    """Raise `ResumeMismatch` with both values unless `snapshot` can go on with `config`; log what else has changed.
+
+    It needs no data, so that a config of another dataset is told from data that are not prepared.
+    """
     if snapshot.get("format") != FORMAT:
         raise ResumeMismatch(
             f"the checkpoint has format {snapshot.get('format')}, this version reads {FORMAT}; "
             f"continue it with the version that wrote it, or start anew with --fresh"
         )
+    found = changes(_resolved(snapshot["config"]), _resolved(config))
+    # The type first: the sections of both models differ as well.
+    for key, before, after in sorted(found, key=lambda change: change[0] != "model.model_type"):
+        if _is_fixed(key, config["model"]["model_type"]):
+            raise _mismatch(key, before, after)
+        if key.partition(".")[0] != "model" and key not in IGNORED:
+            log.info("changed since the last start: %s %s, now %s", key, before, after)
+
+
+def check_data(snapshot: dict[str, Any], now: Identity) -> None:
+    """Raise `ResumeMismatch` with both values unless `snapshot` was trained on the data of `now`."""
     for what, before, after in (
         ("dataset fingerprint", snapshot["fingerprint"], now.fingerprint),
         ("classes", snapshot["classes"], now.classes),
@@ -43,11 +58,6 @@ def check_same(snapshot: dict[str, Any], now: Identity) -> None:
     ):
         if before != after:
             raise _mismatch(what, before, after)
-    for key, before, after in changes(snapshot["config"], now.config):
-        if _is_fixed(key, now.config["model"]["model_type"]):
-            raise _mismatch(key, before, after)
-        if key.partition(".")[0] != "model" and key not in IGNORED:
-            log.info("changed since the last start: %s %s, now %s", key, before, after)
     if snapshot["threads"] != now.threads:
         log.warning(
             "the run used %s threads, now %s: sums may round differently in the last bit",
@@ -63,6 +73,13 @@ def changes(before: Any, after: Any, prefix: str = "") -> Iterator[tuple[str, An
             yield from changes(before.get(key), after.get(key), f"{prefix}.{key}" if prefix else key)
     elif before != after:
         yield prefix, before, after
+
+
+def _resolved(config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with the view that `auto` means."""
+    if config["data"]["view"] != "auto":
+        return config
+    return config | {"data": config["data"] | {"view": default_view(config["model"]["model_type"])}}
 
 
 def _is_fixed(key: str, model_type: str) -> bool:

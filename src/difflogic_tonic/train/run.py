@@ -20,9 +20,9 @@ from difflogic_tonic.runs.model_file import ModelFile, save_model
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.runs.status import write_status
 from difflogic_tonic.runs.writer import CheckpointWriter
-from difflogic_tonic.storage import Storage, write_json
+from difflogic_tonic.storage import Storage, storage_errors, write_json
 from difflogic_tonic.train import lines, preflight
-from difflogic_tonic.train.fit import Plan, fit
+from difflogic_tonic.train.fit import Plan, fit, is_finished
 from difflogic_tonic.train.inputs import Inputs, evaluation_phases
 from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.state import Best, TrainingState, copied_weights
@@ -53,6 +53,9 @@ class Run:
         writer = CheckpointWriter(self.checkpoints, self.storage)
         saver = Saver(self.state, metrics, writer, stop, 60 * self.config.train.checkpoint_interval_minutes)
         self._status("running")
+        if not is_finished(self.state.progress, plan.config):
+            with storage_errors(self.folder.summary):
+                self.folder.summary.unlink(missing_ok=True)  # of an earlier end with fewer epochs
         try:
             finished = fit(self.state, plan, metrics, saver)
             saver.save_and_wait()
@@ -144,6 +147,9 @@ class Run:
         assert best is not None, self.state.progress
         self.save("best", best)
         summary = self.summary(best)
+        if self.state.progress.epoch < self.config.train.epochs:
+            summary["stopped_early"] = True
+            log.info("early stopping: no better validation for %d epochs", self.state.progress.epochs_without_better)
         write_json(self.folder.summary, summary)
         self._status("finished", exit_code=0)
         for line in lines.final_lines(best.metrics, self.inputs.subset):
@@ -197,7 +203,7 @@ class Run:
         with closing(train.iterate(0)) as batches:
             sample = next(batches)
         found = preflight.estimate(self.state.model, sample, self.config.train, self.device)
-        for line in preflight.report(found, self.storage, self.device):
+        for line in preflight.report(found, self.storage, self.device, self.checkpoints):
             log.info("%s", line)
 
     def _say_folder(self) -> None:

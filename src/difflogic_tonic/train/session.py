@@ -1,13 +1,14 @@
 """From what the command line asked for to a run: find and open everything, resume, train."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from difflogic_tonic.config import StoragePaths, TrainConfig
-from difflogic_tonic.errors import CheckpointMissing, ConfigError
+from difflogic_tonic.errors import CheckpointMissing, ConfigError, StorageError
 from difflogic_tonic.models import check_weights_file
 from difflogic_tonic.runs.checkpoint import Checkpoints
 from difflogic_tonic.runs.environment import describe_environment
@@ -23,7 +24,7 @@ from difflogic_tonic.runs.folder import (
 from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.runs.status import run_log
-from difflogic_tonic.storage import Storage, open_storage
+from difflogic_tonic.storage import SAME_COMMAND, Storage, open_storage
 from difflogic_tonic.train.inputs import (
     Inputs,
     build_model,
@@ -34,7 +35,7 @@ from difflogic_tonic.train.inputs import (
 from difflogic_tonic.train.optimizer import build_optimizer
 from difflogic_tonic.train.precision import Precision
 from difflogic_tonic.train.preflight import memory_errors
-from difflogic_tonic.train.resume import check_same
+from difflogic_tonic.train.resume import check_config, check_data
 from difflogic_tonic.train.run import Run
 from difflogic_tonic.train.state import Identity, TrainingState, seed_everything
 
@@ -68,13 +69,16 @@ def train(request: Request, stop: StopRequest) -> int:
             check_start(storage, checkpoints, job_id, request.start)
             device = choose_device(request.config.train.device)
             make_deterministic(device)
-            state, inputs = build_state(request.config, storage, device)
-        found = checkpoints.load_newest() if request.start in ("resume", "auto") else None
-        if found is not None:
-            check_same(found[0], state.identity)
-        folder = open_run(storage, job_id, request.start)
+            found = checkpoints.load_newest() if request.start in ("resume", "auto") else None
+            if found is not None:
+                check_config(found[0], request.config.to_dict())
+            state, inputs = build_state(request.config, storage, device, with_weights=found is None)
+            if found is not None:
+                check_data(found[0], state.identity)
+        with restart_advice(checkpoints):
+            folder = open_run(storage, job_id, request.start, has_checkpoint=found is not None)
         # Once more inside, so that status.json gets the translated error.
-        with run_log(folder), memory_errors(request.config.train):
+        with run_log(folder), memory_errors(request.config.train), restart_advice(checkpoints):
             write_start(folder, request.config, request.argv, describe_environment(str(device)))
             seed_everything(request.config.base.seed)
             if found is not None:
@@ -83,6 +87,21 @@ def train(request: Request, stop: StopRequest) -> int:
                 log.info("resumed from %s (epoch %d, step %d)", found[1].path, at.epoch + 1, at.step)
             remove_leftovers(storage, job_id)
             return Run(request.config, storage, folder, state, inputs, checkpoints, device).train(stop)
+
+
+@contextmanager
+def restart_advice(checkpoints: Checkpoints) -> Iterator[None]:
+    """Inside, the run folder exists, so a `StorageError` must say how to start again: `--resume` or `--fresh`."""
+    try:
+        yield
+    except StorageError as error:
+        safe = checkpoints.verified
+        how = (
+            "with --fresh (there is no checkpoint yet)"
+            if safe is None
+            else f"with --resume (the checkpoint of step {safe.step} is safe)"
+        )
+        raise type(error)(f"{str(error).removesuffix(SAME_COMMAND)}; then start again {how}") from error
 
 
 def check_start(storage: Storage, checkpoints: Checkpoints, job_id: str, start: Start) -> None:
@@ -98,10 +117,12 @@ def check_start(storage: Storage, checkpoints: Checkpoints, job_id: str, start: 
         )
 
 
-def build_state(config: TrainConfig, storage: Storage, device: torch.device) -> tuple[TrainingState, Inputs]:
-    """A fresh state, and what it will train on."""
+def build_state(
+    config: TrainConfig, storage: Storage, device: torch.device, with_weights: bool = True
+) -> tuple[TrainingState, Inputs]:
+    """A fresh state, and what it will train on. `with_weights`: from `model.weights`, which a resume does not need."""
     precision = Precision(config.train.amp, device)
-    if config.model.weights is not None:
+    if with_weights and config.model.weights is not None:
         check_weights_file(config.model.weights)
     variant = find_or_prepare(config, storage)
     inputs = open_inputs(config, variant.path, variant.place_name, device)
@@ -110,7 +131,7 @@ def build_state(config: TrainConfig, storage: Storage, device: torch.device) -> 
             f"train.early_stopping needs a validation split, and {variant.path} has none; "
             f"prepare one with data.val_fraction > 0, or leave train.early_stopping out"
         )
-    model = build_model(config, inputs, device)
+    model = build_model(config, inputs, device, with_weights)
     identity = Identity(
         config.to_dict(),
         inputs.manifest.fingerprint,

@@ -45,9 +45,9 @@ class Progress:
 
     `epoch` epochs are finished, the last with the evaluation `measured`. Of the current one, `batch` batches are
     trained on, then `phase` evaluations are finished, with `results` so far; `tally` is the one under way. `step`
-    counts optimizer steps, `evaluated` the evaluation batches, and the end of the epoch, since the last. `window` holds sums since the
-    last `step` row, `n_rows` is the length of metrics.jsonl. `seconds` is over all epochs and starts, that of the
-    three parts is of the current epoch.
+    counts optimizer steps, `evaluated` the evaluation batches since the last of them, and one for the epoch's end.
+    `window` holds sums since the last `step` row, `n_rows` is the length of metrics.jsonl. `seconds` is over all epochs
+    and starts, that of the three parts is of the current epoch.
     """
 
     epoch: int = 0
@@ -112,7 +112,7 @@ class TrainingState:
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Continue where `snapshot` was taken. The model must be the same; check that first (`resume.check_same`)."""
+        """Continue where `snapshot` was taken. The model must be the same; check that first (`resume.check_data`)."""
         self.progress = _progress(snapshot["progress"])
         self.model.load_state_dict(snapshot["model"])
         # Moments from the checkpoint, learning rate and the like from the config, which may have changed.
