@@ -69,13 +69,19 @@ def _part(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected auto, cpu, cuda or cuda:N, e.g. cuda:0")
+    return text
+
+
 def evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="evaluate.sh",
         description="Evaluate a trained model again on the test recordings; prints the numbers of its run.",
     )
     parser.add_argument("job_id", metavar="JOB_ID", help="name of the run")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
         "--weights", choices=("best", "last"), default="best", help="which model of the run (default: best)"
     )

@@ -485,3 +485,29 @@ def test_an_extended_run_has_no_summary_until_it_is_finished_again(
     assert not summary.exists()
     assert laboratory.main(*extended) == 0
     assert read_json(summary)["epochs"] == 2
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU", ""])
+def test_a_device_that_does_not_exist_is_a_usage_error(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from difflogic_tonic.arguments import evaluate_parser, parse
+
+    with pytest.raises(SystemExit) as ended:
+        parse(evaluate_parser(), ["job", "--device", device])
+    assert ended.value.code == 2
+    assert "expected auto, cpu, cuda or cuda:N" in capsys.readouterr().err
+    for good in ("auto", "cpu", "cuda", "cuda:1"):
+        assert parse(evaluate_parser(), ["job", "--device", good]).device == good
+
+
+def test_running_out_of_memory_in_an_evaluation_is_one_line(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from difflogic_tonic.train.evaluation import evaluate_run
+
+    laboratory.write_config("MLP", epochs=1)
+    laboratory.main()
+
+    def greedy(*arguments: Any) -> Any:
+        return torch.empty(2**50)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", greedy)
+    with pytest.raises(OutOfMemory, match="out of memory on cpu"):
+        evaluate_run("job", "best", "cpu", StoragePaths(laboratory.scratch, laboratory.project))

@@ -1,5 +1,6 @@
 """Run folders: nothing is overwritten without being told to, and set aside rather than removed."""
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 import yaml
 
 from difflogic_tonic.config.train import TrainConfig
-from difflogic_tonic.errors import RunExists, StorageError
+from difflogic_tonic.errors import RunExists, StorageError, StorageFull
 from difflogic_tonic.runs.folder import job_folders, lease, open_run, remove_leftovers, set_aside, write_start
+from difflogic_tonic.runs.log import log_to_file
 from difflogic_tonic.storage import Storage, partial_path
 
 
@@ -123,3 +125,25 @@ def test_a_file_where_the_folder_should_be_is_one_line(storage: Storage) -> None
     Path(storage.project.root / "runs").write_text("")
     with pytest.raises(StorageError, match="has a file where a folder is expected"):
         open_run(storage, "job", "new")
+
+
+def test_a_log_file_that_cannot_be_made_is_one_line(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_inode_left(path: str, *arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = open_run(storage, "job", "new")
+    monkeypatch.setattr("builtins.open", no_inode_left)
+    with pytest.raises(StorageFull, match=r"log\.txt"):
+        log_to_file(folder.log)
+
+
+@pytest.mark.parametrize("left", ["runs/job/summary.json", "models/job/best.pt"])
+def test_auto_without_a_checkpoint_keeps_results_under_another_name(left: str, storage: Storage) -> None:
+    path = storage.project.root / left
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    open_run(storage, "job", "auto", has_checkpoint=True)
+    assert path.exists()
+    open_run(storage, "job", "auto", has_checkpoint=False)
+    assert not path.exists()
+    assert len(list(path.parent.parent.glob(f"job.old-*/{path.name}"))) == 1

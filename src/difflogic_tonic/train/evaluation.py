@@ -9,7 +9,7 @@ from torch import nn
 from difflogic_tonic import cache, models
 from difflogic_tonic.config import StoragePaths, TrainConfig
 from difflogic_tonic.config.sections import build_section
-from difflogic_tonic.errors import CacheMissing, DatasetMismatch
+from difflogic_tonic.errors import CacheMissing, DatasetMismatch, OutOfMemory
 from difflogic_tonic.models.discretise import netlist_report
 from difflogic_tonic.nets.logic import has_hard_mode
 from difflogic_tonic.runs.log import log_to_console
@@ -25,6 +25,7 @@ from difflogic_tonic.train.inputs import (
     open_inputs,
     sample_shape,
 )
+from difflogic_tonic.train.preflight import is_out_of_memory
 from difflogic_tonic.train.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,14 @@ def evaluate_run(job_id: str, which: str, device_name: str, places: StoragePaths
     inputs = open_inputs(config, variant.path, variant.place_name, device)
     model = models.build(config.model, sample_shape(config, inputs.manifest), len(saved.classes), config.base.seed)
     model.load_state_dict(saved.model)
-    measured = measure(model.to(device), inputs, config.view, device)
+    try:
+        measured = measure(model.to(device), inputs, config.view, device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"out of memory on {device}; wait until more of it is free, or try another --device"
+        ) from error
     log.info("%s: epoch %d, step %d", path, saved.epoch, saved.step)
     for line in lines.final_lines(measured, inputs.subset):
         log.info("%s", line)

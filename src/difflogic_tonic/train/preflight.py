@@ -94,16 +94,19 @@ def memory_errors(config: Train) -> Iterator[None]:
 
 def out_of_memory(error: BaseException, config: Train) -> OutOfMemory | None:
     """The one line for an allocation that failed, on a GPU or a CPU; None if `error` is something else."""
-    text = str(error)
-    if not (
-        isinstance(error, torch.OutOfMemoryError | MemoryError) or any(part in text for part in _OUT_OF_MEMORY_TEXTS)
-    ):
+    if not is_out_of_memory(error):
         return None
     return OutOfMemory(
         f"out of memory with train.dataloader.batch_size {config.dataloader.batch_size}, train.accumulate "
         f"{config.accumulate}, train.amp {config.amp}; {ADVICE}, and start anew with --fresh "
         f"(another train.amp may also go on with --resume)"
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is an allocation that failed; on a CPU only its text tells."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(part in text for part in _OUT_OF_MEMORY_TEXTS)
 
 
 def free_memory(device: torch.device) -> int:

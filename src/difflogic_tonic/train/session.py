@@ -101,7 +101,7 @@ def restart_advice(checkpoints: Checkpoints) -> Iterator[None]:
             if safe is None
             else f"with --resume (the checkpoint of step {safe.step} is safe)"
         )
-        raise type(error)(f"{str(error).removesuffix(SAME_COMMAND)}; then start again {how}") from error
+        raise type(error)(f"{str(error).removesuffix(SAME_COMMAND)}; once that is mended, start again {how}") from error
 
 
 def check_start(storage: Storage, checkpoints: Checkpoints, job_id: str, start: Start) -> None:
