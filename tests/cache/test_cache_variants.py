@@ -21,7 +21,6 @@ from difflogic_tonic.cache import (
     load_manifest,
     parameters_hash,
     parameters_of,
-    prepare,
     prepare_source,
     verify,
 )
@@ -209,10 +208,16 @@ def test_a_damaged_scratch_without_room_for_another_copy_is_passed_by(
 
 @pytest.mark.parametrize("defects", [1, 3])
 def test_checking_names_each_defect_once_and_the_command_that_mends_it(
-    defects: int, storage: Storage, make_config: Make, caplog: pytest.LogCaptureFixture
+    defects: int,
+    prepared: Prepared,
+    source: Any,
+    storage: Storage,
+    make_config: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    config = make_config(name="DIGITS_DVS", shard_recordings=300)
-    prepared = prepare(config, storage, progress=False)
+    monkeypatch.setattr("difflogic_tonic.cache.sources.open_source", lambda *arguments, **options: source)
+    config = make_config()
     assert check_prepared(prepared, config, storage).startswith("verified")
     damaged = [prepared.paths[1] / f"train-{number:05d}.h5" for number in range(defects)]
     for path in damaged:
@@ -223,7 +228,7 @@ def test_checking_names_each_defect_once_and_the_command_that_mends_it(
     message = str(caught.value)
     assert message.startswith(str(damaged[0]))
     assert ("(and 2 more defects)" in message) == (defects == 3)
-    command = "./prepare_data.sh configs/prepare_digits.yaml --override data.reset_cache=true"
+    command = "./prepare_data.sh configs/prepare_nmnist.yaml --override data.reset_cache=true"
     assert message.endswith(f"; rebuild it with {command}, or remove {prepared.paths[1]}")
     assert message.count("reset_cache") == 1
     assert [record.getMessage().split()[0] for record in caplog.records] == [str(path) for path in damaged[1:]]
