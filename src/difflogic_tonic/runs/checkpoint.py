@@ -75,7 +75,8 @@ class Checkpoints:
 
     def n_bytes(self, place: Place) -> int:
         """What the checkpoints in one place take up now."""
-        return sum(file.path.stat().st_size for file in self.find() if file.place == place)
+        with storage_errors(self.folder(place)):
+            return sum(file.path.stat().st_size for file in self.find() if file.place == place)
 
     def find(self) -> list[Found]:
         """Checkpoint files of both places, newest first, scratch before project."""
