@@ -18,6 +18,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 TORCH = "torch==2.13.0"
 LIGHT = ("pydantic", "pyyaml")
+LINUX_ONLY = ("nvidia", "cuda", "triton")
 HEAD = "# Exact versions; made by `make lock`, installed by helper_scripts/setup_environment.sh.\n"
 
 
@@ -34,7 +35,7 @@ def main() -> int:
     _write("base.lock", "What training needs beside config.lock and torch.", base)
     _write("torch-cpu.lock", "torch without CUDA libraries; its other dependencies are in base.lock.", [TORCH])
     _write("torch-cuda.lock", "torch with the CUDA libraries that its build asks for.", [TORCH, *_cuda_libraries()])
-    extra = [line for line in dev if line not in training]
+    extra = [_where_it_exists(line) for line in dev if line not in training]
     _write("dev.lock", "Tools for tests and checks, and the peers that tests compare with.", extra)
     return 0
 
@@ -68,7 +69,11 @@ def _cuda_libraries() -> list[str]:
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     found = [item["metadata"] for item in json.loads(output)["install"]]
     rows = [_normal(f"{item['name']}=={item['version']}") for item in found]
-    return sorted(f'{row}; sys_platform == "linux"' for row in rows if row.startswith(("nvidia", "cuda", "triton")))
+    return sorted(_where_it_exists(row) for row in rows if row.startswith(LINUX_ONLY))
+
+
+def _where_it_exists(row: str) -> str:
+    return f'{row}; sys_platform == "linux"' if row.startswith(LINUX_ONLY) else row
 
 
 def _normal(line: str) -> str:
