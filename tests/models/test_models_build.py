@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from difflogic_tonic import models
-from difflogic_tonic.config.train import Model
+from difflogic_tonic.config.networks import Model
 from difflogic_tonic.errors import ConfigError
 
 FRAME = (2, 9, 8)

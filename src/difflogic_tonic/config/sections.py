@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import ErrorDetails
 
 from difflogic_tonic.errors import ConfigError
@@ -29,6 +29,9 @@ _Section = TypeVar("_Section", bound=Section)
 
 PathValue = Annotated[Path, Strict(False), BeforeValidator(_expand_user)]
 """A path written as text; `~` is the home folder. Relative paths are relative to the current folder."""
+
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 def build_section(

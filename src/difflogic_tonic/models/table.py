@@ -10,7 +10,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from difflogic_tonic.config.train import Model
+from difflogic_tonic.config.networks import Model
 from difflogic_tonic.data import View
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.cnn import ConvNet
