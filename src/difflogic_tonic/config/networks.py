@@ -2,20 +2,43 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Section
 
 
+class Recurrent(Section):
+    state: Positive = 1000
+    """State bits: so many of the last layer's neurons are read again at the next frame, the rest is for the classes."""
+
+    readout: Literal["mean", "last"] = "mean"
+    """Class scores of a recording: mean over its frames, or those of its last frame."""
+
+
 class DiffLogic(Section):
+    architecture: Literal["dense", "recurrent"] = "dense"
+    """How layers are connected: each reads the one before; or, over the frames of a recording in time order, the first
+    one reads the frame and the state bits that the last one left at the frame before."""
+
     num_neurons: Positive = 4000
     """Neurons (two-input gates) in every layer."""
 
     num_layers: Annotated[int, Field(ge=1, le=1000)] = 4
     """Layers of neurons."""
 
+    encoding: Literal["binary", "thermometer", "distributive"] = "binary"
+    """Bits of a pixel: one, or one for each threshold that its count reaches. The thresholds of `thermometer` are 1, 2,
+    3, … events, in images evenly spaced; those of `distributive` split the positive counts of each pixel evenly, in
+    the training frames."""
+
+    thermometer_levels: Annotated[int, Field(ge=1, le=255)] = 3
+    """Thresholds of `thermometer` and `distributive`."""
+
+    thresholds: tuple[Annotated[int, Field(ge=1, le=255)], ...] | None = Field(default=None, min_length=1, strict=False)
+    """Thresholds of one's own, ascending: one for `binary` (events: 1), any number for `thermometer`."""
+
     tau: Annotated[float, Field(gt=0)] | None = None
-    """Temperature of the output: class scores are sums of outputs divided by tau. Default: √(outputs per class)."""
+    """Class scores are sums of outputs divided by tau. Default: √(outputs per class) / 3."""
 
     init: Literal["auto", "random", "residual"] = "auto"
     """Initial gates: random, or mostly passing their first input on. `auto` is residual for more than 6 layers."""
@@ -27,13 +50,64 @@ class DiffLogic(Section):
     """In training, a neuron is the mean of its gates, or its likeliest gate or a sampled one with a straight-through
     gradient. Evaluation reports soft and hard either way."""
 
-    wiring: Literal["random", "unique", "structured"] = "unique"
-    """Inputs of a neuron: any two; two different ones with no pair twice in a layer while there are pairs left; or
-    neighbours in the image, at a growing distance from layer to layer."""
+    temperature: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    """The logits of a neuron are divided by it: below 1 a soft neuron is more of one gate. Hard evaluation does not
+    depend on it."""
 
-    backend: Literal["auto", "eager", "cpu", "triton"] = "auto"
-    """Who computes: `cpu` and `triton` (CUDA) are the compiled kernels, `eager` plain PyTorch; `auto` takes the fastest
-    that is there."""
+    temperature_end: Annotated[float, Field(gt=0, le=1e3)] | None = None
+    """Temperature at the end of the run, for a `temperature_schedule`."""
+
+    temperature_schedule: Literal["none", "linear", "exponential"] = "none"
+    """From `temperature` to `temperature_end`, per step: by equal differences or by equal factors."""
+
+    wiring: Literal["random", "unique", "structured", "learnable"] = "unique"
+    """Inputs of a neuron: any two; two different ones with no pair twice in a layer while there are pairs left;
+    neighbours in the image, at a growing distance from layer to layer; or learned among a few candidates."""
+
+    wiring_candidates: Annotated[int, Field(ge=2, le=256)] = 8
+    """Candidates for each input of a neuron with `wiring: learnable`."""
+
+    backend: Literal["auto", "eager", "cpu", "triton", "difflogic"] = "auto"
+    """Who computes: `cpu` and `triton` (CUDA) are the compiled kernels, `eager` plain PyTorch, `difflogic` the layers
+    of that package, which must be installed; `auto` takes the fastest of the first three that is there."""
+
+    recurrent: Recurrent = Recurrent()
+
+    @property
+    def levels(self) -> int:
+        """Bits of a pixel."""
+        if self.encoding == "binary":
+            return 1
+        return len(self.thresholds) if self.thresholds else self.thermometer_levels
+
+    @model_validator(mode="after")
+    def _thresholds_fit(self) -> "DiffLogic":
+        given = list(self.thresholds or ())
+        if given != sorted(set(given)):
+            raise ValueError(f"model.difflogic.thresholds {given} must be ascending")
+        if self.encoding == "binary" and len(given) > 1:
+            raise ValueError(f"model.difflogic.thresholds {given} are for encoding: thermometer; binary has one")
+        if self.encoding == "distributive" and given:
+            raise ValueError("model.difflogic.thresholds: encoding: distributive finds its own; use thermometer")
+        return self
+
+    @model_validator(mode="after")
+    def _temperatures_fit(self) -> "DiffLogic":
+        if (self.temperature_schedule == "none") != (self.temperature_end is None):
+            raise ValueError(
+                "model.difflogic.temperature_end goes with temperature_schedule: linear or exponential; "
+                "set both or neither"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _backend_fits(self) -> "DiffLogic":
+        if self.backend == "difflogic" and (self.parametrization, self.estimator) != ("raw", "soft"):
+            raise ValueError(
+                f"model.difflogic.backend: difflogic computes parametrization: raw with estimator: soft, "
+                f"not {self.parametrization} with {self.estimator}; use auto"
+            )
+        return self
 
 
 class CNN(Section):
@@ -90,23 +164,36 @@ class Model(Section):
     mlp: MLP = MLP()
     snn: SNN = SNN()
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether the network goes through the frames of a recording in time order, and so sees sequences."""
+        recurrent = self.model_type == "DiffLogic" and self.difflogic.architecture == "recurrent"
+        return recurrent or self.model_type == "SNN"
+
 
 def check_logic_sizes(logic: DiffLogic, inputs: int, classes: int) -> None:
     """Raise `ValueError`, with numbers that work, for a logic network that would not see all inputs or all classes.
 
-    A layer of n two-input neurons reaches 2n inputs, and the outputs are divided evenly among the classes.
+    `inputs` are those of a sample, each of which is as many bits as there are thresholds. A layer of n two-input
+    neurons reaches 2n bits, and the outputs are divided evenly among the classes. In a recurrent network that holds for the neurons besides those of the state, which is an input as well.
     """
-    least = -(-inputs // 2)
+    inputs *= logic.levels
+    state = logic.recurrent.state if logic.architecture == "recurrent" else 0
+    besides = f" besides {state} of the state" if state else ""
+    neurons = logic.num_neurons - state
+    least = -(-(inputs + state) // 2)
     fitting = -(-max(least, classes) // classes) * classes
-    if 2 * logic.num_neurons < inputs:
+    if 2 * neurons < inputs + state:
         raise ValueError(
-            f"model.difflogic.num_neurons {logic.num_neurons} has {2 * logic.num_neurons} wires for {inputs} inputs, "
-            f"so some would not be connected; use at least {fitting}"
+            f"model.difflogic.num_neurons {logic.num_neurons} has {2 * max(0, neurons)} wires{besides} for "
+            f"{inputs + state} inputs, so some would not be connected; use at least {fitting + state}"
         )
-    if logic.num_neurons % classes:
-        below = logic.num_neurons // classes * classes
-        works = [str(count) for count in (below, below + classes) if count >= fitting]
+    if neurons % classes:
+        below = neurons // classes * classes
+        works = [str(count + state) for count in (below, below + classes) if count >= fitting]
         raise ValueError(
-            f"model.difflogic.num_neurons {logic.num_neurons} cannot be divided among {classes} classes; "
+            f"model.difflogic.num_neurons {logic.num_neurons}{besides} cannot be divided among {classes} classes; "
             f"use {' or '.join(works)}"
         )
+    if state and logic.wiring in ("structured", "learnable"):
+        raise ValueError(f"model.difflogic.wiring: {logic.wiring} is for architecture: dense; use unique or random")

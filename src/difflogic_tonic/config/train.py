@@ -35,7 +35,7 @@ class Base(Section):
 
 class Data(Section):
     name: str = "DIGITS_DVS"
-    """Dataset: NMNIST or DIGITS_DVS."""
+    """Dataset, one of the names in data.md."""
 
     prepare: PathValue | None = None
     """Prepare config whose cached variant is used. Without it and `variant`: the only variant there is."""
@@ -166,10 +166,10 @@ class TrainConfig(Section):
 
     @property
     def view(self) -> Literal["frames", "sequence", "stacked"]:
-        """What a sample is, `auto` resolved: spiking networks see sequences, all others single frames."""
+        """What a sample is, `auto` resolved: networks with a memory see sequences, all others single frames."""
         if self.data.view != "auto":
             return self.data.view
-        return "sequence" if self.model.model_type == "SNN" else "frames"
+        return "sequence" if self.model.has_memory else "frames"
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -180,11 +180,12 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _view_fits(self) -> "TrainConfig":
-        kind = self.model.model_type
-        if (kind == "SNN") != (self.view == "sequence"):
+        memory = self.model.has_memory
+        if memory != (self.view == "sequence"):
+            recurrent = ", architecture: recurrent" if memory and self.model.model_type == "DiffLogic" else ""
             raise ValueError(
-                f"data.view: {self.view} does not fit model.model_type: {kind}; use "
-                + ("sequence" if kind == "SNN" else "frames or stacked")
+                f"data.view: {self.view} does not fit model.model_type: {self.model.model_type}{recurrent}; use "
+                + ("sequence" if memory else "frames or stacked")
             )
         return self
 

@@ -83,9 +83,9 @@ TABLE = {
 }
 
 
-def default_view(model_type: str) -> View:
-    """What a sample of this model is: a frame, or a sequence of frames."""
-    return TABLE[model_type].view
+def default_view(model_type: str, architecture: str = "dense") -> View:
+    """What a sample of this model is: a frame, or a sequence of frames. `architecture`: that of a logic network."""
+    return "sequence" if (model_type, architecture) == ("DiffLogic", "recurrent") else TABLE[model_type].view
 
 
 def build(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
@@ -99,5 +99,5 @@ def build(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.
         network = entry.builder(model, frame_shape, classes, seed)
     except ValueError as error:
         raise ConfigError(f"model.{model.model_type.lower()}: {error}") from None
-    network.view = entry.view  # type: ignore[assignment]
+    network.view = default_view(model.model_type, model.difflogic.architecture)  # type: ignore[assignment]
     return network

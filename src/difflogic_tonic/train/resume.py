@@ -79,7 +79,9 @@ def _resolved(config: dict[str, Any]) -> dict[str, Any]:
     """`config` with the view that `auto` means."""
     if config["data"]["view"] != "auto":
         return config
-    return config | {"data": config["data"] | {"view": default_view(config["model"]["model_type"])}}
+    model = config["model"]
+    view = default_view(model["model_type"], model.get("difflogic", {}).get("architecture", "dense"))
+    return config | {"data": config["data"] | {"view": view}}
 
 
 def _is_fixed(key: str, model_type: str) -> bool:
