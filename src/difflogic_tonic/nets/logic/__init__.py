@@ -7,6 +7,7 @@
 | `wiring`          | which inputs a neuron reads: random, unique, structured                                        |
 | `layer`           | one layer in plain torch, the reference; hard mode                                             |
 | `network`         | the stack with its head, one module                                                            |
+| `conv`, `conv_network` | convolutional logic trees with OR-pooling; layers of them before a dense stack            |
 | `backend`         | which kernel takes a batch                                                                     |
 | `cpu`, `cpu_build`, `kernel/` | the C kernel: the whole network per tile of samples                                |
 | `gpu*`, `triton_kernels`      | the Triton kernels for CUDA                                                        |
@@ -15,17 +16,22 @@
 | `gate_report`     | gate histogram and unused gates of a trained network                                           |
 """
 
+from difflogic_tonic.nets.logic.conv import LogicConv
+from difflogic_tonic.nets.logic.conv_network import ConvLogicNetwork
 from difflogic_tonic.nets.logic.encoders import Thermometer, distributive_thresholds, fixed_thresholds
 from difflogic_tonic.nets.logic.gate_report import logic_report
 from difflogic_tonic.nets.logic.gates import GATE_NAMES, gate_coefficients
-from difflogic_tonic.nets.logic.layer import LogicLayer, hard_mode, has_hard_mode, set_temperature
+from difflogic_tonic.nets.logic.layer import LogicLayer, LogicNeurons, hard_mode, has_hard_mode, set_temperature
 from difflogic_tonic.nets.logic.network import GroupSum, LogicNetwork, check_sizes, default_tau
 
 __all__ = [
     "GATE_NAMES",
+    "ConvLogicNetwork",
     "GroupSum",
+    "LogicConv",
     "LogicLayer",
     "LogicNetwork",
+    "LogicNeurons",
     "Thermometer",
     "check_sizes",
     "default_tau",

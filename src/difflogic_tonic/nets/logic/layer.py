@@ -1,4 +1,4 @@
-"""One layer of logic neurons, as plain torch: the reference that every kernel is tested against."""
+"""Logic neurons and one layer of them, as plain torch: the reference that every kernel is tested against."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,19 +18,16 @@ from difflogic_tonic.nets.logic.parametrization import (
 )
 
 
-class LogicLayer(nn.Module):
-    """n neurons of two inputs: [in_features, batch] -> [n, batch], values in [0, 1].
+class LogicNeurons(nn.Module):
+    """n trained neurons and how they compute; what they read is up to the layers made of them.
 
-    `weight` float32[n, 16 | 4] is trained; `wiring` int32[2, n] is a buffer and so travels with the weights.
-    Layout is [features, batch]: a neuron reads two whole rows.
+    `weight` float32[n, 16 | 4] is trained. Hard mode, temperatures and gate counts find the neurons of a network by
+    this class.
     """
-
-    wiring: Tensor
 
     def __init__(
         self,
-        in_features: int,
-        wiring: Tensor,
+        n: int,
         *,
         parametrization: str = "raw",
         estimator: str = "soft",
@@ -41,22 +38,22 @@ class LogicLayer(nn.Module):
         check_choice("parametrization", parametrization, PARAMETRIZATIONS)
         check_choice("estimator", estimator, ESTIMATORS)
         check_choice("init", init, INITS)
-        assert wiring.dim() == 2, wiring.shape
-        assert wiring.dtype == torch.int32, wiring.dtype
-        assert 0 <= int(wiring.min()) <= int(wiring.max()) < in_features, (wiring.min(), wiring.max(), in_features)
-        self.in_features = in_features
         self.parametrization = parametrization
         self.estimator = estimator
         self.hard = False
         self.temperature = 1.0
         rules = PARAMETRIZATIONS[parametrization]
-        n = wiring.shape[1]
         self.weight = nn.Parameter(rules.residual(n) if init == "residual" else rules.random(n, generator))
-        self.register_buffer("wiring", wiring)
 
     @property
-    def out_features(self) -> int:
+    def neurons(self) -> int:
+        """Trained neurons."""
         return self.weight.shape[0]
+
+    @property
+    def circuit_gates(self) -> int:
+        """Gates of the circuit that the layer becomes, before any is simplified away."""
+        return self.neurons
 
     def coefficients(self) -> Tensor:
         """float32[n, 4]: what one forward pass needs to know of the weights, by mode and estimator."""
@@ -78,9 +75,43 @@ class LogicLayer(nn.Module):
         with torch.no_grad():
             return rules.gates(rules.logits(self.weight))
 
-    def forward(self, x: Tensor) -> Tensor:
+
+class LogicLayer(LogicNeurons):
+    """n neurons of two inputs: [in_features, batch] -> [n, batch], values in [0, 1].
+
+    `weight` float32[n, 16 | 4] is trained; `wiring` int32[2, n] is a buffer and so travels with the weights.
+    Layout is [features, batch]: a neuron reads two whole rows.
+    """
+
+    wiring: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        wiring: Tensor,
+        *,
+        parametrization: str = "raw",
+        estimator: str = "soft",
+        init: str = "random",
+        generator: torch.Generator,
+    ) -> None:
+        assert wiring.dim() == 2, wiring.shape
+        assert wiring.dtype == torch.int32, wiring.dtype
+        assert 0 <= int(wiring.min()) <= int(wiring.max()) < in_features, (wiring.min(), wiring.max(), in_features)
+        super().__init__(
+            wiring.shape[1], parametrization=parametrization, estimator=estimator, init=init, generator=generator
+        )
+        self.in_features = in_features
+        self.register_buffer("wiring", wiring)
+
+    @property
+    def out_features(self) -> int:
+        return self.weight.shape[0]
+
+    def forward(self, x: Tensor, coefficients: Tensor | None = None) -> Tensor:
+        """`coefficients` [n, 4]: instead of what the method of this name would give now."""
         a, b = x.index_select(0, self.wiring[0]), x.index_select(0, self.wiring[1])
-        return bilinear(self.coefficients(), a, b)
+        return bilinear(self.coefficients() if coefficients is None else coefficients, a, b)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, {self.parametrization}, {self.estimator}"
@@ -99,7 +130,7 @@ def hard_mode(model: nn.Module) -> Iterator[None]:
 
     Changes neither weights nor the train/eval mode; nests; the layers are as before when it is left.
     """
-    layers = [module for module in model.modules() if isinstance(module, LogicLayer)]
+    layers = [module for module in model.modules() if isinstance(module, LogicNeurons)]
     before = [layer.hard for layer in layers]
     for layer in layers:
         layer.hard = True
@@ -111,8 +142,8 @@ def hard_mode(model: nn.Module) -> Iterator[None]:
 
 
 def has_hard_mode(model: nn.Module) -> bool:
-    """Whether `hard_mode` changes anything: whether there is a logic layer in `model`."""
-    return any(isinstance(module, LogicLayer) for module in model.modules())
+    """Whether `hard_mode` changes anything: whether there are logic neurons in `model`."""
+    return any(isinstance(module, LogicNeurons) for module in model.modules())
 
 
 def set_temperature(model: nn.Module, temperature: float) -> None:
@@ -120,5 +151,5 @@ def set_temperature(model: nn.Module, temperature: float) -> None:
     if not temperature > 0:
         raise ConfigError(f"temperature must be above 0, not {temperature}")
     for module in model.modules():
-        if isinstance(module, LogicLayer):
+        if isinstance(module, LogicNeurons):
             module.temperature = temperature
