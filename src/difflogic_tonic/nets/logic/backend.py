@@ -54,13 +54,26 @@ def find_engine(backend: str, x: Tensor, weight: Tensor) -> Engine | None:
     return Engine(module, found)
 
 
-def run_on(engine: Engine, network: nn.Module, layers: list[LogicLayer], x: Tensor, head: Any, packed: bool) -> Tensor:
-    """Logits float32[batch, classes] of the layers and the group sum `head` of `network`."""
+def run_on(
+    engine: Engine,
+    network: nn.Module,
+    layers: list[LogicLayer],
+    x: Tensor,
+    head: Any,
+    packed: bool,
+    coefficients: Tensor | None = None,
+) -> Tensor:
+    """Logits float32[batch, classes] of the layers and the group sum `head` of `network`.
+
+    `coefficients`: float32[all neurons, 4] instead of what the layers would compute now.
+    """
     if x.is_floating_point():
         x = x.to(torch.float32)
     elif x.dtype not in (torch.uint8, torch.bool):
         x = x > 0
     stack = _stack_of(engine, network, layers, head, packed)
+    if coefficients is not None:
+        return _tensor(engine.module.run_with_coefficients(stack, x, coefficients))
     temperature = layers[0].temperature
     if all(layer.mixes_logits and layer.temperature == temperature for layer in layers):
         return _tensor(engine.module.run_with_logits(stack, x, [layer.weight for layer in layers], temperature))

@@ -1,7 +1,7 @@
 """A stack of logic layers with its head, as one module, so that a kernel can take the whole of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -57,7 +57,7 @@ def unpack_bits(x: Tensor, features: int) -> Tensor:
 class LogicNetwork(nn.Module):
     """float [batch, in_features], values in [0, 1] -> logits float32[batch, classes].
 
-    `num_neurons` is the width of all `num_layers` layers, or one width per layer. `tau` None is `default_tau`.
+    `wiring` is one of WIRINGS, or a function like those. `num_neurons` is the width of all `num_layers` layers, or one width per layer. `tau` None is `default_tau`.
     `init` None is residual above six layers, else random. `input_shape` (channels, rows, columns) is what structured
     wiring takes for the neighbourhood of features; the other wirings ignore it. All randomness of the start comes from
     `seed`: the global generator is neither read nor moved.
@@ -76,7 +76,7 @@ class LogicNetwork(nn.Module):
         parametrization: str = "raw",
         estimator: str = "soft",
         init: str | None = None,
-        wiring: str = "random",
+        wiring: str | Callable[[Place, torch.Generator], Tensor] = "random",
         input_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -84,7 +84,9 @@ class LogicNetwork(nn.Module):
         if len(widths) != num_layers:
             raise ConfigError(f"num_neurons lists {len(widths)} widths for num_layers {num_layers}")
         check_choice("backend", backend, BACKENDS)
-        check_choice("wiring", wiring, WIRINGS)
+        if isinstance(wiring, str):
+            check_choice("wiring", wiring, WIRINGS)
+            wiring = WIRINGS[wiring]
         check_sizes(in_features, widths, classes)
         if init is None:
             init = "residual" if num_layers > RESIDUAL_ABOVE_LAYERS else "random"
@@ -97,7 +99,7 @@ class LogicNetwork(nn.Module):
             self.layers.append(
                 LogicLayer(
                     before,
-                    WIRINGS[wiring](place, generator),
+                    wiring(place, generator),
                     parametrization=parametrization,
                     estimator=estimator,
                     init=init,
@@ -106,28 +108,39 @@ class LogicNetwork(nn.Module):
             )
         self.head = GroupSum(classes, default_tau(widths[-1], classes) if tau is None else tau)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None, *, packed: bool = False) -> Tensor:
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, *, packed: bool = False, coefficients: Tensor | None = None
+    ) -> Tensor:
         """x [batch, in_features], floating (taken as it is) or integer/bool (above zero is 1); `lengths` is unused.
 
         `packed`: x is uint8[batch, ceil(in_features / 8)], eight features to a byte, the first in the lowest bit.
+        `coefficients`: what `coefficients()` gave, for calls that have to go through one and the same circuit.
         """
         x = x.flatten(1)
         columns = (self.in_features + 7) // 8 if packed else self.in_features
         assert x.shape[1] == columns, (x.shape, columns)
         engine = find_engine(self.backend, x, self._layers()[0].weight)
         if engine is not None:
-            return run_on(engine, self, self._layers(), x, self.head, packed)
+            return run_on(engine, self, self._layers(), x, self.head, packed, coefficients)
         # sums over thousands of gates and their gradients need more digits than autocast would leave them
         with torch.autocast(x.device.type, enabled=False):
-            return self._eager(unpack_bits(x, self.in_features) if packed else x)
+            return self._eager(unpack_bits(x, self.in_features) if packed else x, coefficients)
+
+    def coefficients(self) -> Tensor:
+        """float[all neurons, 4], by mode and estimator: one circuit, with one draw of the noise if there is any."""
+        weights = self._layers()[0].weight
+        with torch.autocast(weights.device.type, enabled=False):
+            return torch.cat([layer.coefficients() for layer in self._layers()])
 
     def _layers(self) -> list[LogicLayer]:
         return list(self.layers)  # type: ignore[arg-type]  # a ModuleList does not say of what
 
-    def _eager(self, x: Tensor) -> Tensor:
+    def _eager(self, x: Tensor, coefficients: Tensor | None = None) -> Tensor:
         dtype = next(self.parameters()).dtype
         h = (x if x.is_floating_point() else x > 0).to(dtype).t()
-        for layer in self.layers:
-            h = layer(h)
+        widths = [layer.out_features for layer in self._layers()]
+        given = [None] * len(widths) if coefficients is None else coefficients.split(widths)
+        for layer, ready in zip(self.layers, given, strict=True):
+            h = layer(h, ready)
         logits: Tensor = self.head(h)
         return logits
