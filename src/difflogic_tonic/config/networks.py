@@ -6,6 +6,10 @@ from pydantic import Field, model_validator
 
 from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Section
 
+RATES = {"CNN": 1e-3, "MLP": 1e-3, "SNN": 2e-3}
+LOGIC_RATES = {"raw": 5e-2, "light": 5e-2, "walsh": 2e-2}
+"""Default learning rates of Adam, of logic networks by parametrization."""
+
 
 class Recurrent(Section):
     state: Positive = 1000
@@ -15,16 +19,34 @@ class Recurrent(Section):
     """Class scores of a recording: mean over its frames, or those of its last frame."""
 
 
+class ConvTrees(Section):
+    channels: tuple[Positive, ...] = Field(default=(32, 64, 128), min_length=1, max_length=12, strict=False)
+    """Trees of each layer in front of the dense ones; behind every layer the largest of 2×2 neighbours is taken."""
+
+    tree_depth: Annotated[int, Field(ge=1, le=4)] = 3
+    """A tree of depth d is 2^d - 1 neurons over 2^d inputs, the same at every position."""
+
+    tree_channels: Positive = 2
+    """Channels that a tree sees."""
+
+    kernel_size: Annotated[int, Field(ge=1, le=31)] = 3
+    """Side of the window, in pixels, in which a tree's inputs lie."""
+
+    padding: Annotated[int, Field(ge=0, le=30)] = 1
+    """Pixels that are 0 around the frame; less than kernel_size."""
+
+
 class DiffLogic(Section):
-    architecture: Literal["dense", "recurrent"] = "dense"
-    """How layers are connected: each reads the one before; or, over the frames of a recording in time order, the first
-    one reads the frame and the state bits that the last one left at the frame before."""
+    architecture: Literal["dense", "conv", "recurrent"] = "dense"
+    """How layers are connected: each reads the one before; layers of small trees that are the same at every position
+    (`conv`) come first; or, over the frames of a recording in time order, the first one reads the frame and the state
+    bits that the last one left at the frame before."""
 
     num_neurons: Positive = 4000
-    """Neurons (two-input gates) in every layer."""
+    """Neurons (two-input gates) in every dense layer."""
 
     num_layers: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Layers of neurons."""
+    """Dense layers of neurons."""
 
     encoding: Literal["binary", "thermometer", "distributive"] = "binary"
     """Bits of a pixel: one, or one for each threshold that its count reaches. The thresholds of `thermometer` are 1, 2,
@@ -41,7 +63,8 @@ class DiffLogic(Section):
     """Class scores are sums of outputs divided by tau. Default: √(outputs per class) / 3."""
 
     init: Literal["auto", "random", "residual"] = "auto"
-    """Initial gates: random, or mostly passing their first input on. `auto` is residual for more than 6 layers."""
+    """Initial gates: random, or mostly passing their first input on. `auto` is residual for more than 6 layers
+    and for trees."""
 
     parametrization: Literal["raw", "light", "walsh"] = "raw"
     """What a neuron learns: 16 logits of gates, the 4 corners of its truth table, or 4 Walsh coefficients."""
@@ -71,6 +94,7 @@ class DiffLogic(Section):
     """Who computes: `cpu` and `triton` (CUDA) are the compiled kernels, `eager` plain PyTorch, `difflogic` the layers
     of that package, which must be installed; `auto` takes the fastest of the first three that is there."""
 
+    conv: ConvTrees = ConvTrees()
     recurrent: Recurrent = Recurrent()
 
     @property
@@ -171,13 +195,25 @@ class Model(Section):
         return recurrent or self.model_type == "SNN"
 
 
-def check_logic_sizes(logic: DiffLogic, inputs: int, classes: int) -> None:
+def default_learning_rate(model: Model, optimizer: str) -> float:
+    """What `train.learning_rate` is where a config does not say; measured with Adam (docs/difflogic.md)."""
+    if optimizer == "sgd":
+        return 1e-2
+    return LOGIC_RATES[model.difflogic.parametrization] if model.model_type == "DiffLogic" else RATES[model.model_type]
+
+
+def check_logic_sizes(logic: DiffLogic, frame_shape: tuple[int, int, int], classes: int) -> None:
     """Raise `ValueError`, with numbers that work, for a logic network that would not see all inputs or all classes.
 
-    `inputs` are those of a sample, each of which is as many bits as there are thresholds. A layer of n two-input
-    neurons reaches 2n bits, and the outputs are divided evenly among the classes. In a recurrent network that holds for the neurons besides those of the state, which is an input as well.
+    `frame_shape`: channels, rows, columns before the encoding. A layer of n two-input neurons reaches 2n inputs, and
+    the outputs are divided evenly among the classes. In a recurrent network that holds for the neurons besides those of
+    the state, which is an input as well.
     """
-    inputs *= logic.levels
+    channels, rows, columns = frame_shape
+    channels *= logic.levels
+    if logic.architecture == "conv":
+        channels, rows, columns = _shape_after_trees(logic.conv, channels, rows, columns)
+    inputs = channels * rows * columns
     state = logic.recurrent.state if logic.architecture == "recurrent" else 0
     besides = f" besides {state} of the state" if state else ""
     neurons = logic.num_neurons - state
@@ -197,3 +233,28 @@ def check_logic_sizes(logic: DiffLogic, inputs: int, classes: int) -> None:
         )
     if state and logic.wiring in ("structured", "learnable"):
         raise ValueError(f"model.difflogic.wiring: {logic.wiring} is for architecture: dense; use unique or random")
+
+
+def _shape_after_trees(trees: ConvTrees, channels: int, rows: int, columns: int) -> tuple[int, int, int]:
+    """Channels, rows and columns behind the last layer of trees. `ValueError` for trees that do not fit the frames."""
+    if trees.padding >= trees.kernel_size:
+        raise ValueError(
+            f"model.difflogic.conv.padding {trees.padding} must be less than kernel_size {trees.kernel_size}; "
+            f"use {trees.kernel_size - 1} or less"
+        )
+    for layer, count in enumerate(trees.channels):
+        seen = min(trees.tree_channels, channels, 2**trees.tree_depth)
+        if count * seen < channels:
+            raise ValueError(
+                f"model.difflogic.conv.channels: {count} trees of layer {layer + 1} see {seen} channels each, so some "
+                f"of {channels} would not be read; use at least {-(-channels // seen)} or more tree_channels"
+            )
+        shrunk = [side + 2 * trees.padding - trees.kernel_size + 1 for side in (rows, columns)]
+        if min(shrunk) < 2:
+            raise ValueError(
+                f"model.difflogic.conv.channels: {rows}×{columns} pixels arrive at layer {layer + 1} of "
+                f"{len(trees.channels)}, too few for kernel_size {trees.kernel_size}, padding {trees.padding} and a "
+                f"2×2 pooling; " + (f"use {layer} layers" if layer else "use a smaller kernel_size or more padding")
+            )
+        channels, (rows, columns) = count, (side // 2 for side in shrunk)
+    return channels, rows, columns

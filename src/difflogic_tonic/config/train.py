@@ -8,7 +8,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from difflogic_tonic.arguments import check_job_id
 from difflogic_tonic.config.datasets import DATASETS, DatasetFacts
-from difflogic_tonic.config.networks import Model, check_logic_sizes
+from difflogic_tonic.config.networks import Model, check_logic_sizes, default_learning_rate
 from difflogic_tonic.config.prepare import check_dataset
 from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Section
 from difflogic_tonic.errors import ConfigError
@@ -87,8 +87,9 @@ class Train(Section):
     epochs: Positive = 10
     """Passes over the training samples."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 1e-2
-    """Step size of the optimizer at the start of the schedule."""
+    learning_rate: Annotated[float, Field(gt=0, le=1e3)] | None = None
+    """Step size of the optimizer at the start of the schedule. Default: DiffLogic 0.05 (`light` 0.05, `walsh` 0.02), CNN
+    and MLP 0.001, SNN 0.002; with `optimizer: sgd` 0.01."""
 
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes the GPU if there is one."""
@@ -165,6 +166,12 @@ class TrainConfig(Section):
         return DATASETS[self.data.name]
 
     @property
+    def training(self) -> Train:
+        """The section `train` with the learning rate that null stands for."""
+        rate = self.train.learning_rate or default_learning_rate(self.model, self.train.optimizer)
+        return self.train.model_copy(update={"learning_rate": rate})
+
+    @property
     def view(self) -> Literal["frames", "sequence", "stacked"]:
         """What a sample is, `auto` resolved: networks with a memory see sequences, all others single frames."""
         if self.data.view != "auto":
@@ -192,6 +199,5 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _logic_sizes_work(self) -> "TrainConfig":
         if self.model.model_type == "DiffLogic":
-            channels, height, width = self.sample_shape
-            check_logic_sizes(self.model.difflogic, channels * height * width, len(self.facts.classes))
+            check_logic_sizes(self.model.difflogic, self.sample_shape, len(self.facts.classes))
         return self
