@@ -76,7 +76,7 @@ def refusal(path: Path) -> str:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2, this program reads 1"),
+        ({"version": 3}, "version 3, this program reads 1 and 2"),
         ({"format": "other"}, 'is not a netlist: expected a JSON object with "format"'),
         ({"gates": "1g"}, "gates has characters other than"),
         ({"gates": "1é"}, "gates has characters other than"),
@@ -143,3 +143,11 @@ def test_numpy_numbers_are_saved_as_numbers(tmp_path: Path):
     netlist = Netlist(np.int64(3), SMALL.gates, SMALL.a, SMALL.b, SMALL.outputs, np.int32(1), np.float32(2.0))
     save_netlist(netlist, tmp_path / "n.json")
     assert load_netlist(tmp_path / "n.json").tau == 2.0
+
+
+def test_a_circuit_with_a_state_comes_back_from_a_file_of_version_2(tmp_path: Path):
+    netlist = Netlist(3, [1, 6], [0, 3], [1, 2], [4], 1, next_state=[3])
+    save_netlist(netlist, tmp_path / "n.json")
+    assert json.loads((tmp_path / "n.json").read_text())["version"] == 2
+    assert load_netlist(tmp_path / "n.json").equals(netlist)
+    assert not netlist.equals(SMALL)

@@ -8,6 +8,7 @@
 | `simplify` | constants, wires, inverters, reconvergence, equal gates, dead gates      |
 | `counting` | gates by type, depth, unused inputs                                      |
 | `evaluate` | 64 samples per word: the reference for faster evaluators and exporters   |
+| `steps`    | circuits with a state, over the steps of a sequence                      |
 | `saving`   | JSON with a checksum                                                     |
 """
 
@@ -17,6 +18,7 @@ from difflogic_tonic.netlist.evaluate import class_scores, evaluate, evaluate_wo
 from difflogic_tonic.netlist.gates import GATE_NAMES
 from difflogic_tonic.netlist.saving import load_netlist, save_netlist
 from difflogic_tonic.netlist.simplify import simplify
+from difflogic_tonic.netlist.steps import one_step, step, step_scores
 
 __all__ = [
     "GATE_NAMES",
@@ -28,8 +30,11 @@ __all__ = [
     "evaluate_words",
     "load_netlist",
     "netlist_from_layers",
+    "one_step",
     "pack_samples",
     "save_netlist",
     "simplify",
+    "step",
+    "step_scores",
     "unpack_samples",
 ]

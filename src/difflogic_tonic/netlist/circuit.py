@@ -1,7 +1,7 @@
 """Gates and wires as flat arrays."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -9,21 +9,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from difflogic_tonic.netlist.graph import levels_of
 
+COLUMNS = ("gates", "a", "b", "outputs", "next_state")
+
 MAX_NODES = 2**30
 """So that a gate type and two node numbers fit one 64-bit key."""
 
 
 @dataclass(frozen=True, eq=False)
 class Netlist:
-    """A combinational circuit of two-input gates whose outputs are summed by class.
+    """A circuit of two-input gates whose outputs are summed by class, and which may hand a state from step to step.
 
     Nodes are numbered: the inputs 0 … n_inputs - 1, then the gates in the order of the arrays. Every gate reads nodes
     before it, so the arrays are a topological order.
 
-    gates    uint8[n]   0 … 15, see `GATE_NAMES`; constants, wires and inverters are gates too
-    a, b     int32[n]   nodes read; both are given even where the gate ignores them
-    outputs  int32[m]   nodes; class k owns the k-th run of m / classes of them
-    tau      the score of a class is its number of ones; its logit is score / tau
+    gates       uint8[n]   0 … 15, see `GATE_NAMES`; constants, wires and inverters are gates too
+    a, b        int32[n]   nodes read; both are given even where the gate ignores them
+    outputs     int32[m]   nodes; class k owns the k-th run of m / classes of them
+    tau         the score of a class is its number of ones; its logit is score / tau
+    next_state  int32[s]   nodes whose values are the last s inputs at the next step; empty: no state. State starts at 0
 
     The arrays are private copies and read-only. ValueError, one line, where they are not such a circuit.
     """
@@ -35,12 +38,13 @@ class Netlist:
     outputs: np.ndarray
     classes: int
     tau: float = 1.0
+    next_state: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def __post_init__(self) -> None:
-        for name in ("gates", "a", "b", "outputs"):
+        for name in COLUMNS:
             object.__setattr__(self, name, _checked_column(name, getattr(self, name)))
         _check_circuit(self)
-        for name in ("gates", "a", "b", "outputs"):
+        for name in COLUMNS:
             column = getattr(self, name).astype(np.uint8 if name == "gates" else np.int32)
             column.flags.writeable = False
             object.__setattr__(self, name, column)
@@ -58,6 +62,16 @@ class Netlist:
     def n_outputs(self) -> int:
         return len(self.outputs)
 
+    @property
+    def n_state(self) -> int:
+        """State bits; so many of the inputs, the last ones, are not given from outside."""
+        return len(self.next_state)
+
+    @property
+    def roots(self) -> NDArray[np.int32]:
+        """The nodes that matter: outputs, then next state."""
+        return np.concatenate((self.outputs, self.next_state))
+
     @cached_property
     def batches(self) -> list[NDArray[np.int64]]:
         """Rows of the gate arrays, in groups that depend on earlier groups and inputs only."""
@@ -68,7 +82,7 @@ class Netlist:
     def equals(self, other: "Netlist") -> bool:
         """Whether every number is the same. Circuits may compute the same function and not be equal."""
         return (self.n_inputs, self.classes, self.tau) == (other.n_inputs, other.classes, other.tau) and all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("gates", "a", "b", "outputs")
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMNS
         )
 
 
@@ -77,11 +91,13 @@ def netlist_from_layers(
     layers: Iterable[tuple[ArrayLike, ArrayLike, ArrayLike]],
     classes: int,
     tau: float = 1.0,
+    n_state: int = 0,
 ) -> Netlist:
     """The circuit of a dense logic network: one (gates, a, b) of equally long integer arrays per layer.
 
     `a` and `b` number the neurons of the layer before, or the inputs for the first layer; the outputs are the last
-    layer, or the inputs where there is no layer. ValueError for numbers out of range.
+    layer, or the inputs where there is no layer. The first `n_state` of the last layer are not outputs but the next
+    state. ValueError for numbers out of range.
     """
     columns: dict[str, list[np.ndarray]] = {"gates": [], "a": [], "b": []}
     start, width = 0, n_inputs
@@ -94,7 +110,8 @@ def netlist_from_layers(
             column.append(values)
         start, width = start + width, len(gates)
     joined = {name: np.concatenate(parts) if parts else np.zeros(0, np.int64) for name, parts in columns.items()}
-    return Netlist(n_inputs, **joined, outputs=np.arange(start, start + width), classes=classes, tau=tau)
+    next_state, outputs = np.split(np.arange(start, start + width), [n_state])
+    return Netlist(n_inputs, **joined, outputs=outputs, classes=classes, tau=tau, next_state=next_state)
 
 
 def _checked_column(name: str, values: ArrayLike) -> NDArray[np.int64]:
@@ -125,5 +142,8 @@ def _check_circuit(netlist: Netlist) -> None:
             raise ValueError(f"{name} of gate {gate} is node {pins[gate]}, expected 0 … {nodes[gate] - 1}")
     if not len(outputs) or len(outputs) % netlist.classes:
         raise ValueError(f"{len(outputs)} outputs do not split into {netlist.classes} classes of equal size")
-    if not 0 <= outputs.min() <= outputs.max() < netlist.n_nodes:
-        raise ValueError(f"outputs has {outputs.min()} … {outputs.max()}, expected 0 … {netlist.n_nodes - 1}")
+    for name, nodes in (("outputs", outputs), ("next_state", netlist.next_state)):
+        if len(nodes) and not 0 <= nodes.min() <= nodes.max() < netlist.n_nodes:
+            raise ValueError(f"{name} has {nodes.min()} … {nodes.max()}, expected 0 … {netlist.n_nodes - 1}")
+    if netlist.n_state >= netlist.n_inputs:
+        raise ValueError(f"{netlist.n_state} of {netlist.n_inputs} inputs are state; at least one must be another")

@@ -16,7 +16,8 @@ class Counts:
 
     `gates` are those that need both inputs, `by_type` the same by name; `wires`, `inverters` and `constants` are the
     rest. `dead` gates are the part of `gates` that no output depends on. `depth` is the largest number of `gates` on a
-    path from an input to an output. `unused_inputs` are those that no output depends on.
+    path from an input to an output. `unused_inputs` are those that no output depends on. `state` of the inputs are what
+    as many further outputs were at the step before.
     """
 
     inputs: int
@@ -29,6 +30,7 @@ class Counts:
     dead: int
     depth: int
     unused_inputs: int
+    state: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain JSON data."""
@@ -38,7 +40,7 @@ class Counts:
 def count(netlist: Netlist) -> Counts:
     """Count gates by type, depth and unused inputs. Paths follow only pins that matter to their gate."""
     histogram = np.bincount(netlist.gates, minlength=16).tolist()
-    live = live_nodes(netlist.n_inputs, netlist.gates, netlist.a, netlist.b, netlist.outputs)
+    live = live_nodes(netlist.n_inputs, netlist.gates, netlist.a, netlist.b, netlist.roots)
     real = IS_REAL[netlist.gates]
     return Counts(
         inputs=netlist.n_inputs,
@@ -51,6 +53,7 @@ def count(netlist: Netlist) -> Counts:
         dead=int((real & ~live[netlist.n_inputs :]).sum()),
         depth=_depth(netlist),
         unused_inputs=int((~live[: netlist.n_inputs]).sum()),
+        state=netlist.n_state,
     )
 
 
@@ -62,4 +65,4 @@ def _depth(netlist: Netlist) -> int:
             np.where(READS_A[gates], depths[netlist.a[rows]], 0), np.where(READS_B[gates], depths[netlist.b[rows]], 0)
         )
         depths[netlist.n_inputs + rows] = longest + IS_REAL[gates]
-    return int(depths[netlist.outputs].max())
+    return int(depths[netlist.roots].max())

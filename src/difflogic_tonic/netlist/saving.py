@@ -3,7 +3,8 @@
     {"format": "difflogic_tonic netlist", "version": 1, "n_inputs": 3, "classes": 1, "tau": 1.0,
      "gates": "16", "a": [0, 3], "b": [1, 2], "outputs": [4], "sha256": "…"}
 
-Fields are those of `Netlist`; `gates` has one hexadecimal digit per gate. `sha256` is over the JSON of all fields
+Fields are those of `Netlist`; version 2 has a list "next_state" behind the outputs, and is what a circuit with a state
+is saved as. `gates` has one hexadecimal digit per gate. `sha256` is over the JSON of all fields
 before it, as a list of [name, value] in this order, without spaces.
 """
 
@@ -19,8 +20,12 @@ from difflogic_tonic.netlist.circuit import Netlist
 from difflogic_tonic.storage import storage_errors, write_text
 
 FORMAT = "difflogic_tonic netlist"
-VERSION = 1
-FIELDS = ("format", "version", "n_inputs", "classes", "tau", "gates", "a", "b", "outputs")
+WITHOUT_STATE, WITH_STATE = 1, 2
+FIELDS = {
+    WITHOUT_STATE: ("format", "version", "n_inputs", "classes", "tau", "gates", "a", "b", "outputs"),
+    WITH_STATE: ("format", "version", "n_inputs", "classes", "tau", "gates", "a", "b", "outputs", "next_state"),
+}
+"""By version."""
 
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
@@ -29,7 +34,7 @@ def save_netlist(netlist: Netlist, path: Path) -> None:
     """Write `path`, whole or not at all, and the folders above it. StorageFull or StorageError where this fails."""
     values = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": WITH_STATE if netlist.n_state else WITHOUT_STATE,
         "n_inputs": int(netlist.n_inputs),
         "classes": int(netlist.classes),
         "tau": float(netlist.tau),
@@ -38,6 +43,8 @@ def save_netlist(netlist: Netlist, path: Path) -> None:
         "b": netlist.b.tolist(),
         "outputs": netlist.outputs.tolist(),
     }
+    if netlist.n_state:
+        values["next_state"] = netlist.next_state.tolist()
     values["sha256"] = _digest(values)
     lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
     with storage_errors(path.parent, path.name):
@@ -57,10 +64,10 @@ def load_netlist(path: Path) -> Netlist:
         raise _damaged(path, f"not JSON: {error}") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise NetlistCorrupt(f'{path} is not a netlist: expected a JSON object with "format": "{FORMAT}"')
-    if values.get("version") != VERSION:
-        version = repr(values.get("version"))[:40]
-        raise NetlistCorrupt(f"{path} has netlist version {version}, this program reads {VERSION}")
-    missing = [name for name in (*FIELDS, "sha256") if name not in values]
+    version = values.get("version")
+    if type(version) is not int or version not in FIELDS:
+        raise NetlistCorrupt(f"{path} has netlist version {repr(version)[:40]}, this program reads 1 and 2")
+    missing = [name for name in (*FIELDS[version], "sha256") if name not in values]
     if missing:
         raise _damaged(path, f"{', '.join(missing)} missing")
     if values["sha256"] != _digest(values):
@@ -77,7 +84,7 @@ def _from_plain(values: dict[str, Any]) -> Netlist:
         if type(values[name]) is not kind:
             raise ValueError(f"{name} is {repr(values[name])[:40]}, expected {kind.__name__}")
     columns = {}
-    for name in ("a", "b", "outputs"):
+    for name in FIELDS[values["version"]][6:]:
         if not isinstance(values[name], list) or not {type(node) for node in values[name]} <= {int}:
             raise ValueError(f"{name} is not a list of node numbers")
         try:
@@ -92,7 +99,7 @@ def _from_plain(values: dict[str, Any]) -> Netlist:
 
 
 def _digest(values: dict[str, Any]) -> str:
-    ordered = [[name, values[name]] for name in FIELDS]
+    ordered = [[name, values[name]] for name in FIELDS[WITH_STATE] if name in values]
     return hashlib.sha256(json.dumps(ordered, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -33,7 +33,7 @@ Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def simplify(netlist: Netlist) -> Netlist:
-    """An equivalent circuit: every output, at its place, is the same function of the inputs.
+    """An equivalent circuit: every output and bit of the next state, at its place, is the same function of the inputs.
 
     All gates need both inputs, are live and differ from each other (also from each other's complement), except for at
     most one constant of each kind in front and inverters at the end, which only outputs read. Simplifying the result
@@ -46,7 +46,7 @@ def simplify(netlist: Netlist) -> Netlist:
         gates, x, y = netlist.gates[rows], literals[netlist.a[rows]], literals[netlist.b[rows]]
         gates = COMPOSE[gates, PIN_A[x & 1], PIN_B[y & 1]]
         literals[netlist.n_inputs + rows] = nodes.find_or_add(*_rewrite(nodes, gates, x >> 1, y >> 1))
-    return _emit(netlist, *_renumber(nodes, literals[netlist.outputs]))
+    return _emit(netlist, *_renumber(nodes, literals[netlist.roots]))
 
 
 @dataclass
@@ -173,12 +173,14 @@ def _emit(netlist: Netlist, levels: list[Columns], outputs: NDArray[np.int64]) -
     of_literal[:2] = n_inputs + np.cumsum(read[0]) - 1
     of_literal[2 * inverted + 1] = end + np.arange(len(inverted))
     zeros = np.zeros(len(constants), np.int64)
+    class_outputs, next_state = np.split(of_literal[outputs], [netlist.n_outputs])
     return Netlist(
         n_inputs,
         gates=np.concatenate((constants * TRUE, gates, np.full(len(inverted), NOT_A))),
         a=np.concatenate((zeros, place[first], place[inverted])),
         b=np.concatenate((zeros, place[second], place[inverted])),
-        outputs=of_literal[outputs],
+        outputs=class_outputs,
         classes=netlist.classes,
         tau=netlist.tau,
+        next_state=next_state,
     )
