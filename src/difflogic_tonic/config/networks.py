@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Section
 
 RATES = {"CNN": 1e-3, "MLP": 1e-3, "SNN": 2e-3}
-LOGIC_RATES = {"raw": 5e-2, "light": 5e-2, "walsh": 2e-2}
+LOGIC_RATES = {"raw": 5e-2, "light": 1e-1, "walsh": 5e-2}
 """Default learning rates of Adam, of logic networks by parametrization."""
 
 

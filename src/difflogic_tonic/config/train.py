@@ -88,8 +88,8 @@ class Train(Section):
     """Passes over the training samples."""
 
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] | None = None
-    """Step size of the optimizer at the start of the schedule. Default: DiffLogic 0.05 (`light` 0.05, `walsh` 0.02), CNN
-    and MLP 0.001, SNN 0.002; with `optimizer: sgd` 0.01."""
+    """Step size of the optimizer at the start of the schedule. Default: DiffLogic 0.05 (parametrization `light` 0.1,
+    `walsh` 0.05), CNN and MLP 0.001, SNN 0.002; with `optimizer: sgd` 0.01."""
 
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes the GPU if there is one."""
@@ -131,6 +131,12 @@ class Train(Section):
     """Stop after so many epochs without a better validation accuracy."""
 
     dataloader: Dataloader = Dataloader()
+
+    @property
+    def rate(self) -> float:
+        """`learning_rate`, where it is known: `TrainConfig.training`."""
+        assert self.learning_rate is not None, "the default depends on the model"
+        return self.learning_rate
 
     @field_validator("device")
     @classmethod
@@ -200,4 +206,15 @@ class TrainConfig(Section):
     def _logic_sizes_work(self) -> "TrainConfig":
         if self.model.model_type == "DiffLogic":
             check_logic_sizes(self.model.difflogic, self.sample_shape, len(self.facts.classes))
+        return self
+
+    @model_validator(mode="after")
+    def _images_have_a_threshold(self) -> "TrainConfig":
+        logic = self.model.difflogic
+        asks_for_events = logic.encoding == "binary" and logic.thresholds is None
+        if self.model.model_type == "DiffLogic" and self.facts.kind == "images" and asks_for_events:
+            raise ValueError(
+                f"model.difflogic.encoding: binary asks for events, and {self.data.name} has pixels from 0 to 255; "
+                "add model.difflogic.thresholds: [128], or use encoding: thermometer"
+            )
         return self

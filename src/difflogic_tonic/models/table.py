@@ -1,58 +1,51 @@
 """`model_type` → builder.
 
-Every model is called as `model(expand(batch), batch.lengths)`, returns logits f32[B, classes], and says in `.view` what
-its samples are.
+Every model can be called as `model(expand(batch), batch.lengths)`, returns logits f32[B, classes], and says in `.view`
+what its samples are. `calling.logits` hands it a batch in the form that it takes fastest.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from difflogic_tonic.config.networks import Model
 from difflogic_tonic.data import View
 from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.models.encoding import BinaryFrames, FrameShape, build_encoder
 from difflogic_tonic.nets.cnn import ConvNet
-from difflogic_tonic.nets.logic import LogicNetwork
+from difflogic_tonic.nets.logic import ConvLogicNetwork, LogicNetwork, RecurrentLogicNetwork
 from difflogic_tonic.nets.mlp import Perceptron
 from difflogic_tonic.nets.neurons import NeuronRule
 from difflogic_tonic.nets.spiking import SpikingNet
 
-FrameShape = tuple[int, int, int]
-
-
-class BinaryFrames(nn.Module):
-    """A logic network on frames: an input is 1 where at least one event fell."""
-
-    def __init__(self, network: LogicNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Counts [B, P, H, W] to logits f32[B, classes]; `lengths` is not used."""
-        logits: Tensor = self.network(x.flatten(1) > 0)
-        return logits
-
 
 def build_difflogic(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
     logic = model.difflogic
-    return BinaryFrames(
-        LogicNetwork(
-            prod(frame_shape),
-            logic.num_neurons,
-            logic.num_layers,
-            classes,
-            tau=logic.tau,
-            seed=seed,
-            init=None if logic.init == "auto" else logic.init,
-            wiring=logic.wiring,
-            parametrization=logic.parametrization,
-            estimator=logic.estimator,
-            input_shape=frame_shape,
-            backend=logic.backend,
-        )
-    )
+    common: dict[str, Any] = {
+        "num_neurons": logic.num_neurons,
+        "num_layers": logic.num_layers,
+        "tau": logic.tau,
+        "seed": seed,
+        "init": None if logic.init == "auto" else logic.init,
+        "wiring": logic.wiring,
+        "parametrization": logic.parametrization,
+        "estimator": logic.estimator,
+        "backend": logic.backend,
+    }
+    encoder = build_encoder(logic, prod(frame_shape))
+    channels, rows, columns = frame_shape
+    planes = (channels * logic.levels, rows, columns)
+    if logic.architecture == "conv":
+        trees = ConvLogicNetwork(planes, classes, **logic.conv.model_dump(), **common)
+        return BinaryFrames(trees, encoder, planes)
+    if logic.architecture == "recurrent":
+        state, readout = logic.recurrent.state, logic.recurrent.readout
+        steps = RecurrentLogicNetwork(prod(planes), state, classes=classes, readout=readout, **common)
+        return BinaryFrames(steps, encoder, sequence=True)
+    return BinaryFrames(LogicNetwork(prod(planes), classes=classes, input_shape=planes, **common), encoder)
 
 
 def build_cnn(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:

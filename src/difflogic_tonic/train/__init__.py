@@ -5,6 +5,8 @@
 | `step`      | one optimizer step                                                            |
 | `precision` | autocast and loss scaling                                                     |
 | `optimizer` | optimizers and learning rate schedules                                        |
+| `temperature`| temperature schedules of logic networks                                      |
+| `thresholds`| thresholds of a logic network's inputs that come from the data                |
 | `tally`     | exact counts and sums of an evaluation, per frame and per recording           |
 | `state`     | everything that a resume needs, in one place                                  |
 | `saving`    | when a checkpoint is due, and the signal that asks for one                    |

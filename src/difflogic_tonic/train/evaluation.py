@@ -27,6 +27,7 @@ from difflogic_tonic.train.inputs import (
 )
 from difflogic_tonic.train.preflight import is_out_of_memory
 from difflogic_tonic.train.tally import Tally
+from difflogic_tonic.train.temperature import set_temperature_after
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def evaluate_run(job_id: str, which: str, device_name: str, places: StoragePaths
     inputs = open_inputs(config, variant.path, variant.place_name, device)
     model = models.build(config.model, sample_shape(config, inputs.manifest), len(saved.classes), config.base.seed)
     model.load_state_dict(saved.model)
+    set_temperature_after(model, config, saved.step, len(inputs.train))
     try:
         measured = measure(model.to(device), inputs, config.view, device)
     except (RuntimeError, MemoryError) as error:

@@ -12,10 +12,12 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from difflogic_tonic.config.networks import DiffLogic
 from difflogic_tonic.config.train import Train
-from difflogic_tonic.data import Batch, expand
+from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import StorageError, TrainingDiverged
-from difflogic_tonic.nets.logic import hard_mode, logic_report
+from difflogic_tonic.models import logits
+from difflogic_tonic.nets.logic import hard_mode, logic_report, set_temperature
 from difflogic_tonic.runs.metrics import MetricsLog, Row
 from difflogic_tonic.train import lines
 from difflogic_tonic.train.optimizer import learning_rate_at, set_learning_rate
@@ -23,6 +25,7 @@ from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.state import Best, Progress, Sums, TrainingState, copied_weights
 from difflogic_tonic.train.step import train_step
 from difflogic_tonic.train.tally import Tally
+from difflogic_tonic.train.temperature import temperature_at
 
 STEP_ROWS = 20
 """Rows of kind `step` in metrics.jsonl per epoch, at most."""
@@ -62,7 +65,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does, apart from its state."""
+    """What a run does, apart from its state. `logic` is the section of a logic network, else None."""
 
     config: Train
     classes: int
@@ -71,6 +74,7 @@ class Plan:
     train: BatchSource
     evaluated: dict[str, BatchSource]
     phases: tuple[Phase, ...]
+    logic: DiffLogic | None = None
     subset: str | None = None
     on_better: Callable[[Best], None] = lambda best: None
     on_epoch: Callable[[], None] = lambda: None
@@ -79,6 +83,16 @@ class Plan:
     def steps_per_epoch(self) -> int:
         """Optimizer steps; the last may accumulate fewer batches."""
         return -(-len(self.train) // self.config.accumulate)
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of optimizer step `step` (from 0)."""
+        return learning_rate_at(self.config, step, self.steps_per_epoch)
+
+    def temperature_at(self, step: int) -> float | None:
+        """Temperature of optimizer step `step` (from 0); None where there is no logic network."""
+        if self.logic is None:
+            return None
+        return temperature_at(self.logic, step, self.config.epochs * self.steps_per_epoch)
 
     @property
     def chooses_on_validation(self) -> bool:
@@ -113,7 +127,7 @@ def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Sa
     row_every = max(1, plan.steps_per_epoch // STEP_ROWS)
     if progress.window.n_samples and progress.step and progress.step % row_every == 0:
         # The checkpoint is from a run that found no room for this row.
-        write_step_row(progress, learning_rate_at(config, progress.step - 1, plan.steps_per_epoch), metrics)
+        write_step_row(progress, plan, metrics)
     if progress.batch >= len(plan.train):
         return True
     state.model.train()
@@ -123,8 +137,8 @@ def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Sa
     ):
         started = time.perf_counter()
         while group := [batch.to(plan.device) for batch in itertools.islice(batches, config.accumulate)]:
-            rate = learning_rate_at(config, progress.step, plan.steps_per_epoch)
-            set_learning_rate(state.optimizer, rate)
+            set_learning_rate(state.optimizer, plan.rate_at(progress.step))
+            _set_temperature(state.model, plan, progress.step)
             result = train_step(state.model, state.optimizer, group, state.precision, config, progress.step + 1)
             progress.batch += len(group)
             progress.step += 1
@@ -135,7 +149,7 @@ def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Sa
             progress.train_seconds += now - started
             started = now
             if progress.step % row_every == 0:
-                write_step_row(progress, rate, metrics)
+                write_step_row(progress, plan, metrics)
             bar.advance(len(group), loss=result.loss_sum / result.n_samples)
             if saver.between_steps():
                 return False
@@ -143,8 +157,9 @@ def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Sa
 
 
 def evaluate_epoch(state: TrainingState, plan: Plan, saver: Saver) -> bool:
-    """The rest of the current epoch's evaluations. False if asked to stop."""
+    """The rest of the current epoch's evaluations, at the temperature of the last step. False if asked to stop."""
     progress = state.progress
+    _set_temperature(state.model, plan, max(0, progress.step - 1))
     while progress.phase < len(plan.phases):
         phase = plan.phases[progress.phase]
         if progress.tally is None:
@@ -185,7 +200,7 @@ def evaluate(
         started = time.perf_counter()
         for batch in rest:
             there = batch.to(device)
-            tally.add(model(expand(there), there.lengths), batch.labels, batch.rows)
+            tally.add(logits(model, there), batch.labels, batch.rows)
             yield time.perf_counter() - started
             started = time.perf_counter()
 
@@ -248,22 +263,32 @@ def gaps(measured: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def write_step_row(progress: Progress, rate: float, metrics: MetricsLog) -> None:
+def _set_temperature(model: nn.Module, plan: Plan, step: int) -> None:
+    temperature = plan.temperature_at(step)
+    if temperature is not None:
+        set_temperature(model, temperature)
+
+
+def write_step_row(progress: Progress, plan: Plan, metrics: MetricsLog) -> None:
     """Write what `window` has summed up as one row, and empty it. Raises `StorageError`, and changes nothing then."""
-    metrics.append(step_row(progress, rate))
+    metrics.append(step_row(progress, plan))
     progress.n_rows, progress.window = metrics.n_rows, Sums()
 
 
-def step_row(progress: Progress, rate: float) -> Row:
-    window = progress.window
-    return {
+def step_row(progress: Progress, plan: Plan) -> Row:
+    """The mean loss since the last row, and the rate of the last step; its temperature if that changes."""
+    window, last = progress.window, progress.step - 1
+    row: Row = {
         "kind": "step",
         "step": progress.step,
         "epoch": progress.epoch + 1,
         "time": round(time.time(), 3),
         "loss": window.loss / window.n_samples,
-        "learning_rate": rate,
+        "learning_rate": plan.rate_at(last),
     }
+    if plan.logic is not None and plan.logic.temperature_schedule != "none":
+        row["temperature"] = plan.temperature_at(last)
+    return row
 
 
 def epoch_row(state: TrainingState, plan: Plan, measured: dict[str, Any]) -> Row:

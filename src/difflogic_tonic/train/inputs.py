@@ -14,6 +14,7 @@ from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
 from difflogic_tonic.nets.logic import has_hard_mode
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.train.fit import BatchSource, Phase
+from difflogic_tonic.train.thresholds import check_counts, fit_thresholds
 
 SPLITS = ("val", "test")
 
@@ -133,10 +134,17 @@ def sample_shape(config: TrainConfig, manifest: cache.Manifest) -> tuple[int, in
 
 
 def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_weights: bool = True) -> nn.Module:
-    """The network of `config` on `device`, with `model.weights` loaded if there are any and `with_weights`."""
+    """The network of `config` on `device`.
+
+    `with_weights`: ready to train, with `model.weights` loaded if there are any, or else thresholds found in the data;
+    False: everything will come from a checkpoint.
+    """
+    check_counts(config, inputs.manifest)
     model = models.build(config.model, inputs.sample_shape, len(inputs.manifest.classes), config.base.seed)
     if with_weights and config.model.weights is not None:
         models.load_weights(model, config.model.weights)
+    elif with_weights:
+        fit_thresholds(model, config, inputs.train)
     return model.to(device)
 
 

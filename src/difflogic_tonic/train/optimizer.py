@@ -14,7 +14,7 @@ def build_optimizer(config: Train, model: nn.Module) -> torch.optim.Optimizer:
     fused = bool(parameters) and all(
         parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point() for parameter in parameters
     )
-    rate, decay = config.learning_rate, config.weight_decay
+    rate, decay = config.rate, config.weight_decay
     match config.optimizer:
         case "adam":
             return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
@@ -35,13 +35,13 @@ def learning_rate_at(config: Train, step: int, steps_per_epoch: int) -> float:
     """
     match config.schedule:
         case "none":
-            return config.learning_rate
+            return config.rate
         case "cosine":
             done = min(1.0, step / (config.epochs * steps_per_epoch))
-            return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+            return config.rate * 0.5 * (1 + math.cos(math.pi * done))
         case "step":
             epoch = step // steps_per_epoch
-            return config.learning_rate * config.step_gamma ** sum(epoch >= after for after in config.step_epochs)
+            return config.rate * config.step_gamma ** sum(epoch >= after for after in config.step_epochs)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from difflogic_tonic.config.train import Train
-from difflogic_tonic.data import Batch, expand
+from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import OutOfMemory
+from difflogic_tonic.models import logits
 from difflogic_tonic.runs.checkpoint import KEEP, Checkpoints
 from difflogic_tonic.storage import Storage, check_space, free_bytes
 from difflogic_tonic.train import lines
@@ -147,7 +148,7 @@ def _kept_for_backward(model: nn.Module, batch: Batch) -> int:
     devices = [batch.inputs.device] if batch.inputs.is_cuda else []
     with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         model.train()
-        loss = F.cross_entropy(model(expand(batch), batch.lengths).float(), batch.labels)
+        loss = F.cross_entropy(logits(model, batch).float(), batch.labels)
         del loss
     with torch.no_grad():
         for buffer, before in zip(model.buffers(), buffers, strict=True):

@@ -30,6 +30,7 @@ from difflogic_tonic.train.resume import check_config, check_data
 from difflogic_tonic.train.run import Run
 from difflogic_tonic.train.session import Request, build_state, make_deterministic
 from difflogic_tonic.train.state import seed_everything
+from difflogic_tonic.train.temperature import set_temperature_after
 
 STEPS = 4
 """Optimizer steps, and evaluation batches of each split."""
@@ -131,7 +132,9 @@ def _evaluate_again(config: TrainConfig, storage: Storage, places: Storage, devi
     saved = load_model(places.project.models_dir(JOB_ID) / "best.pt")
     state, inputs = build_state(config, storage, device)
     state.model.load_state_dict(saved.model)
-    measured = measure(state.model, _shortened(inputs, config), config.view, device)
+    inputs = _shortened(inputs, config)
+    set_temperature_after(state.model, config, saved.step, len(inputs.train))
+    measured = measure(state.model, inputs, config.view, device)
     differing = {name: value for name, value in measured.items() if saved.metrics[name] != value}
     if device.type == "cpu":
         assert not differing, (differing, saved.metrics)

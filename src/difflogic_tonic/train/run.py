@@ -74,13 +74,14 @@ class Run:
 
     def plan(self) -> Plan:
         return Plan(
-            config=self.config.train,
+            config=self.config.training,
             classes=len(self.inputs.manifest.classes),
             view=self.config.view,
             device=self.device,
             train=self.inputs.train,
             evaluated=dict(self.inputs.evaluated),
             phases=evaluation_phases(self.state.model, self.inputs),
+            logic=self.config.model.difflogic if self.config.model.model_type == "DiffLogic" else None,
             subset=self.inputs.subset,
             on_better=self.save_best,
             on_epoch=lambda: self._status("running"),
@@ -170,6 +171,7 @@ class Run:
             "subset": self.inputs.subset,
             "model_type": self.config.model.model_type,
             **describe(model, self.inputs.sample_shape),
+            "learning_rate": self.config.training.rate,
             "epochs": progress.epoch,
             "steps": progress.step,
             "best_epoch": best.epoch,
@@ -198,6 +200,7 @@ class Run:
             *(manifest.dataset, self.inputs.place_name, f"{train.n_samples:,}", f"{train.n_recordings:,}", tested),
             *(self.device, f"  [subset: {self.inputs.subset}]" if self.inputs.subset else ""),
         )
+        log.info("learning rate %g%s", plan.config.rate, "" if self.config.train.learning_rate else " (the default)")
         if not plan.chooses_on_validation:
             log.info("no validation split: the best model is the last one")
         with closing(train.iterate(0)) as batches:

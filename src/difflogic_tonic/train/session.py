@@ -139,7 +139,7 @@ def build_state(
         inputs.manifest.frame_shape,
         torch.get_num_threads(),
     )
-    return TrainingState(model, build_optimizer(config.train, model), precision, identity), inputs
+    return TrainingState(model, build_optimizer(config.training, model), precision, identity), inputs
 
 
 def make_deterministic(device: torch.device) -> None:

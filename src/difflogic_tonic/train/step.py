@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from difflogic_tonic.config.train import Train
-from difflogic_tonic.data import Batch, expand
+from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import TrainingDiverged
+from difflogic_tonic.models import logits as logits_of
 from difflogic_tonic.train.precision import Precision
 
 
@@ -41,13 +42,13 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     for batch in batches:
         with precision.autocast():
-            logits = model(expand(batch), batch.lengths).float()
+            logits = logits_of(model, batch).float()
             loss = F.cross_entropy(logits, batch.labels, label_smoothing=config.label_smoothing, reduction="sum")
         value, correct = _to_host(loss, logits, batch)
         if not math.isfinite(value):
             raise TrainingDiverged(
                 f"step {step}: the loss is {value}; nothing was updated. Try a smaller train.learning_rate "
-                f"(now {config.learning_rate:g}), train.gradient_clip or train.amp: off"
+                f"(now {config.rate:g}), train.gradient_clip or train.amp: off"
             )
         precision.backward(loss / n_samples)
         loss_sum += value

@@ -8,6 +8,7 @@
 | `layer`           | one layer in plain torch, the reference; hard mode                                             |
 | `network`         | the stack with its head, one module                                                            |
 | `conv`, `conv_network` | convolutional logic trees with OR-pooling; layers of them before a dense stack            |
+| `recurrent`       | the stack over the frames of a recording, with state bits                                      |
 | `backend`         | which kernel takes a batch                                                                     |
 | `cpu`, `cpu_build`, `kernel/` | the C kernel: the whole network per tile of samples                                |
 | `gpu*`, `triton_kernels`      | the Triton kernels for CUDA                                                        |
@@ -18,11 +19,18 @@
 
 from difflogic_tonic.nets.logic.conv import LogicConv
 from difflogic_tonic.nets.logic.conv_network import ConvLogicNetwork
-from difflogic_tonic.nets.logic.encoders import Thermometer, distributive_thresholds, fixed_thresholds
+from difflogic_tonic.nets.logic.encoders import (
+    Thermometer,
+    distributive_thresholds,
+    even_thresholds,
+    fixed_thresholds,
+    listed_thresholds,
+)
 from difflogic_tonic.nets.logic.gate_report import logic_report
 from difflogic_tonic.nets.logic.gates import GATE_NAMES, gate_coefficients
 from difflogic_tonic.nets.logic.layer import LogicLayer, LogicNeurons, hard_mode, has_hard_mode, set_temperature
 from difflogic_tonic.nets.logic.network import GroupSum, LogicNetwork, check_sizes, default_tau
+from difflogic_tonic.nets.logic.recurrent import RecurrentLogicNetwork
 
 __all__ = [
     "GATE_NAMES",
@@ -32,14 +40,17 @@ __all__ = [
     "LogicLayer",
     "LogicNetwork",
     "LogicNeurons",
+    "RecurrentLogicNetwork",
     "Thermometer",
     "check_sizes",
     "default_tau",
     "distributive_thresholds",
+    "even_thresholds",
     "fixed_thresholds",
     "gate_coefficients",
     "hard_mode",
     "has_hard_mode",
+    "listed_thresholds",
     "logic_report",
     "set_temperature",
 ]

@@ -1,7 +1,11 @@
-"""Event counts to bits: thermometer codes, one bit per threshold that the count reaches."""
+"""Event counts, or pixels of an image, to bits: thermometer codes, one bit per threshold that the count reaches."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+BRIGHTEST = 255
 
 
 class Thermometer(nn.Module):
@@ -16,6 +20,7 @@ class Thermometer(nn.Module):
     def __init__(self, thresholds: Tensor) -> None:
         super().__init__()
         assert thresholds.dim() in (1, 2), thresholds.shape
+        assert float(thresholds.min()) > 0, thresholds
         self.register_buffer("thresholds", thresholds.float().reshape(len(thresholds), -1))
 
     @property
@@ -23,7 +28,12 @@ class Thermometer(nn.Module):
         return self.thresholds.shape[0]
 
     def forward(self, counts: Tensor) -> Tensor:
-        return (counts.flatten(1).unsqueeze(1) >= self.thresholds).flatten(1)
+        counts = counts.flatten(1).unsqueeze(1)
+        if counts.dtype == torch.uint8:
+            # Bytes with bytes: a quarter of the time of floats. At least t is more than t - 1, and no byte is more
+            # than 255, so thresholds that no byte reaches stay out of reach.
+            return (counts > (self.thresholds.ceil() - 1).clamp(0, BRIGHTEST).to(torch.uint8)).flatten(1)
+        return (counts >= self.thresholds).flatten(1)
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}"
@@ -32,6 +42,16 @@ class Thermometer(nn.Module):
 def fixed_thresholds(levels: int) -> Tensor:
     """1, 2, ..., levels: the first bit is "at least one event"."""
     return torch.arange(1.0, levels + 1)
+
+
+def even_thresholds(levels: int) -> Tensor:
+    """For pixels from 0 to 255: the l-th of L, counted from 1, is l / (L + 1) of 256, rounded up."""
+    return torch.tensor([-(-(BRIGHTEST + 1) * level // (levels + 1)) for level in range(1, levels + 1)]).float()
+
+
+def listed_thresholds(thresholds: Sequence[int]) -> Tensor:
+    """Thresholds of one's own."""
+    return torch.tensor(list(thresholds)).float()
 
 
 def distributive_thresholds(counts: Tensor, levels: int) -> Tensor:
