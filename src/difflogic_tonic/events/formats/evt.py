@@ -1,0 +1,181 @@
+"""Prophesee RAW: a text header, then words of the encodings EVT 2.0 and EVT 3.0.
+
+Sources: https://docs.prophesee.ai/stable/data/encoding_formats/evt2.html and …/evt3.html. Both send the high part of
+the time in words of its own, and say it again and again. Words of triggers, of other sensors and of vendors are left
+out; those of types that neither document nor older cameras know are damage.
+
+EVT 2.0, 32 bits: type (4 bits); for CD_OFF = 0 and CD_ON = 1 time (low 6 bits), x (11), y (11); for TIME_HIGH = 8 the
+28 bits above. EVT 3.0, 16 bits: type (4 bits), then ADDR_Y = 0: y; ADDR_X = 2: polarity, x, one event; VECT_BASE_X = 3:
+polarity, x of the vectors that follow; VECT_12 = 4 and VECT_8 = 5: a bit for each of the next pixels; TIME_LOW = 6 and
+TIME_HIGH = 8: 12 bits of time each.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from difflogic_tonic.errors import RecordingError
+from difflogic_tonic.events.formats.recorded import (
+    Raw,
+    Recorded,
+    damaged,
+    header_lines,
+    number_in,
+    outside,
+    room,
+    words_of,
+)
+from difflogic_tonic.events.jit import kernel
+
+LARGEST = 1 << 11
+SENSORS = {"gen3": (640, 480), "gen4": (1280, 720), "imx636": (1280, 720), "genx320": (320, 320)}
+"""Part of the plugin's name → sensor, for headers that do not state the geometry."""
+
+EVT2_UNKNOWN = sum(1 << kind for kind in (0x4, 0x5, 0x6, 0x7, 0xB, 0xC))
+EVT3_UNKNOWN = sum(1 << kind for kind in (0x1, 0x9, 0xB, 0xC, 0xD))
+NO_TIME = -1
+
+
+def decode_evt2(raw: Raw, where: str) -> Recorded:
+    """The CD events of a RAW file in EVT 2.0; those before the first TIME_HIGH have no time and are left out."""
+    width, height, start = read_header(raw, "2", where)
+    words = words_of(raw, start, np.uint32, where)
+    columns = room(len(words))
+    n, at = _evt2(words, width or LARGEST, height or LARGEST, EVT2_UNKNOWN, *columns)
+    if at >= 0:
+        word, byte = int(words[at]), start + 4 * int(at)
+        if word >> 28 > 1:
+            raise damaged(where, f"word 0x{word:08X} of the unknown type {word >> 28}", byte)
+        raise outside(where, word >> 11 & 0x7FF, word & 0x7FF, byte, width or LARGEST, height or LARGEST)
+    return Recorded(columns.events(int(n)), width, height)
+
+
+def decode_evt3(raw: Raw, where: str) -> Recorded:
+    """The CD events of a RAW file in EVT 3.0; those before the first TIME_HIGH have no time and are left out."""
+    width, height, start = read_header(raw, "3", where)
+    words = words_of(raw, start, np.uint16, where)
+    columns = room(int(_evt3_count(words)) + 1)
+    n, at, x, y = _evt3(words, width or LARGEST, height or LARGEST, EVT3_UNKNOWN, *columns)
+    if at >= 0:
+        word, byte = int(words[at]), start + 2 * int(at)
+        if EVT3_UNKNOWN >> (word >> 12) & 1:
+            raise damaged(where, f"word 0x{word:04X} of the unknown type {word >> 12}", byte)
+        raise outside(where, int(x), int(y), byte, width or LARGEST, height or LARGEST)
+    return Recorded(columns.events(int(n)), width, height)
+
+
+def read_header(raw: Raw, version: str, where: str) -> tuple[int | None, int | None, int]:
+    """Width and height if the header tells, and the byte where the words begin."""
+    lines, start = header_lines(raw, "% ", "end", where)
+    text = "\n".join(lines).lower()
+    if start == 0:
+        raise damaged(where, "no header, expected lines that begin with %,", 0)
+    found = version_of(text)
+    if found is not None and found != version:
+        raise RecordingError(f"{where}: events encoded as EVT {found}; expected EVT {version}.0, check the format")
+    if "endianness big" in text:
+        raise RecordingError(f"{where}: big-endian words; expected little-endian ones, convert the file")
+    width = number_in(text, r"(?m)^geometry (\d+)x\d+$") or number_in(text, r"\bwidth=(\d+)")
+    height = number_in(text, r"(?m)^geometry \d+x(\d+)$") or number_in(text, r"\bheight=(\d+)")
+    if width and height:
+        return width, height, start
+    plugin = next((line for line in text.splitlines() if line.startswith("plugin_name")), "")
+    named = [sensor for name, sensor in SENSORS.items() if name in plugin]
+    return (*named[0], start) if named else (None, None, start)
+
+
+def version_of(header: str) -> str | None:
+    """ "2", "21" or "3" as the header (in lower case) states it, None if it does not."""
+    for line in header.splitlines():
+        if line.startswith("evt "):
+            return line[4:].strip().removesuffix(".0").replace(".", "")
+        if line.startswith("format evt"):
+            return line[len("format evt") :].split(";")[0]
+    return None
+
+
+@kernel
+def _evt2(words: Any, width: int, height: int, unknown: int, x: Any, y: Any, t: Any, p: Any) -> Any:
+    """Fill the columns; the number of events and -1, or the number before a bad word and where it is.
+
+    Each word is written as if it were an event, and the cursor moves on only if it is one: no branch to mispredict.
+    """
+    n, timed, high, late = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    for i in range(len(words)):
+        word = np.int64(words[i])
+        kind = word >> 28
+        if kind == 8:
+            now = word & 0xFFFFFFF
+            if high - now > 1 << 27:
+                late += 1 << 34
+            high, timed = now, np.int64(1)
+            continue
+        column, row = word >> 11 & 0x7FF, word & 0x7FF
+        is_event = np.int64(kind < 2)
+        if unknown >> kind & 1 or (is_event and (column >= width or row >= height)):
+            return n, i
+        cursor = np.uint64(n)
+        x[cursor], y[cursor], p[cursor] = column, row, kind
+        t[cursor] = late + (high << 6 | word >> 22 & 63)
+        n += is_event & timed
+    return n, -1
+
+
+@kernel
+def _evt3_count(words: Any) -> Any:
+    """No fewer events than the words hold: 1 for each single one and for each bit of a vector."""
+    n = np.int64(0)
+    for i in range(len(words)):
+        word = np.int64(words[i])
+        kind = word >> 12
+        bits = word & (0xFFF if kind == 4 else 0xFF if kind == 5 else 0)
+        bits -= bits >> 1 & 0x555
+        bits = (bits & 0x333) + (bits >> 2 & 0x333)
+        n += (bits & 0xF) + (bits >> 4 & 0xF) + (bits >> 8) + np.int64(kind == 2)
+    return n
+
+
+@kernel
+def _evt3(words: Any, width: int, height: int, unknown: int, x: Any, y: Any, t: Any, p: Any) -> Any:
+    """Fill the columns, which have room for one more; as `_evt2`, then x and y of the bad event."""
+    n, timed, high, low, late = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    row, base, polarity = np.int64(0), np.int64(0), np.int64(0)
+    for i in range(len(words)):
+        word = np.int64(words[i])
+        kind = word >> 12
+        value = word & 0xFFF
+        if kind == 2:
+            column = word & 0x7FF
+            if column >= width or row >= height:
+                return n, i, column, row
+            cursor = np.uint64(n)
+            x[cursor], y[cursor], t[cursor], p[cursor] = column, row, late + (high << 12 | low), value >> 11
+            n += timed
+        elif kind == 0:
+            row = word & 0x7FF
+        elif kind == 3:
+            base, polarity = word & 0x7FF, value >> 11
+        elif kind == 4 or kind == 5:
+            length = 12 if kind == 4 else 8
+            bits = value & ((1 << length) - 1)
+            time = late + (high << 12 | low)
+            if base + length > width or row >= height:
+                for k in range(length):
+                    if bits >> k & 1 and (base + k >= width or row >= height):
+                        return n, i, base + k, row
+            for k in range(length):
+                cursor = np.uint64(n)
+                x[cursor], y[cursor], t[cursor], p[cursor] = base + k, row, time, polarity
+                n += bits >> k & timed
+            base += length
+        elif kind == 6:
+            low = value
+        elif kind == 8:
+            if high - value > 1 << 11:
+                late += 1 << 24
+            if value != high:
+                low = np.int64(0)  # the low part that follows belongs to the new high one
+            high, timed = value, np.int64(1)
+        elif unknown >> kind & 1:
+            return n, i, np.int64(0), np.int64(0)
+    return n, -1, np.int64(0), np.int64(0)
