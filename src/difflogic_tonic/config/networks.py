@@ -126,11 +126,15 @@ class DiffLogic(Section):
 
     @model_validator(mode="after")
     def _backend_fits(self) -> "DiffLogic":
-        if self.backend == "difflogic" and (self.parametrization, self.estimator) != ("raw", "soft"):
-            raise ValueError(
-                f"model.difflogic.backend: difflogic computes parametrization: raw with estimator: soft, "
-                f"not {self.parametrization} with {self.estimator}; use auto"
-            )
+        other = [
+            f"{key}: {getattr(self, key)}"
+            for key, computed in (("architecture", "dense"), ("parametrization", "raw"), ("estimator", "soft"))
+            if getattr(self, key) != computed
+        ]
+        if self.wiring == "learnable":
+            other.append("wiring: learnable")
+        if self.backend == "difflogic" and other:
+            raise ValueError(f"model.difflogic.backend: difflogic does not compute {', '.join(other)}; use auto")
         return self
 
 

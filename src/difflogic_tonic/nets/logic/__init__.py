@@ -12,6 +12,7 @@
 | `backend`         | which kernel takes a batch                                                                     |
 | `cpu`, `cpu_build`, `kernel/` | the C kernel: the whole network per tile of samples                                |
 | `gpu*`, `triton_kernels`      | the Triton kernels for CUDA                                                        |
+| `peer`            | the layers of the difflogic package on our weights                                             |
 | `encoders`        | event counts to thermometer bits                                                               |
 | `interchange`     | states of difflogic and torchlogix networks                                                    |
 | `gate_report`     | gate histogram and unused gates of a trained network                                           |

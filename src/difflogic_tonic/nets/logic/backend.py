@@ -1,4 +1,5 @@
-"""Which kernel takes a logic network's batch: the C kernel on a CPU, the Triton kernels on CUDA, or plain torch."""
+"""Which kernel takes a logic network's batch: the C kernel on a CPU, the Triton kernels on CUDA, or plain torch; or, if
+asked for, the layers of the difflogic package."""
 
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -8,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.errors import ConfigError
-from difflogic_tonic.nets.logic import cpu, gpu
+from difflogic_tonic.nets.logic import cpu, gpu, peer
 from difflogic_tonic.nets.logic.layer import LogicLayer
 from difflogic_tonic.nets.logic.wiring import check_wiring
 
-BACKENDS: tuple[str, ...] = ("auto", "eager", "cpu", "triton")
+BACKENDS: tuple[str, ...] = ("auto", "eager", "cpu", "triton", "difflogic")
 
 
 class Engine(NamedTuple):
-    """A module with `Stack`, `run_with_logits` and `run_with_coefficients` (cpu or gpu), and what its Stack wants."""
+    """cpu, gpu or peer, a module with `Stack`, `run_with_logits`, `run_with_coefficients`; and what its Stack wants."""
 
     module: ModuleType
     kernel: Any
@@ -34,7 +35,9 @@ def find_engine(backend: str, x: Tensor, weight: Tensor) -> Engine | None:
     """
     if backend == "eager":
         return None
-    module = {"cpu": cpu, "triton": gpu}.get(backend) or (cpu if x.is_cpu else gpu if x.is_cuda else None)
+    module = {"cpu": cpu, "triton": gpu, "difflogic": peer}.get(backend) or (
+        cpu if x.is_cpu else gpu if x.is_cuda else None
+    )
     fits = weight.dtype == torch.float32 and weight.device == x.device and x.shape[0] > 0 and module is not None
     if fits and module is cpu:
         fits = x.is_cpu
@@ -45,12 +48,12 @@ def find_engine(backend: str, x: Tensor, weight: Tensor) -> Engine | None:
             f"backend {backend}: weights {weight.dtype} on {weight.device} and a batch of {x.shape[0]} on {x.device};"
             " float32 weights and a batch on one device of that kind are needed, auto takes any"
         )
-    found = cpu.find_kernel() if module is cpu else gpu.find_kernel(x.device)
+    assert module is not None
+    found = cpu.find_kernel() if module is cpu else module.find_kernel(x.device)
     if isinstance(found, str):
         if backend == "auto":
             return None
         raise ConfigError(f"backend {backend}: {found}; backend auto falls back to plain torch")
-    assert module is not None
     return Engine(module, found)
 
 

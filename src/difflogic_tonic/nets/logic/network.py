@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic.backend import BACKENDS, find_engine, run_on
 from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
+from difflogic_tonic.nets.logic.peer import COMPUTES
 from difflogic_tonic.nets.logic.wiring import WIRINGS, Place, check_connected
 
 RESIDUAL_ABOVE_LAYERS = 6
@@ -88,6 +89,11 @@ class LogicNetwork(nn.Module):
         if len(widths) != num_layers:
             raise ConfigError(f"num_neurons lists {len(widths)} widths for num_layers {num_layers}")
         check_choice("backend", backend, BACKENDS)
+        if backend == "difflogic" and (parametrization, estimator) != COMPUTES:
+            raise ConfigError(
+                f"backend difflogic computes parametrization {COMPUTES[0]} with estimator {COMPUTES[1]},"
+                f" not {parametrization} with {estimator}; use auto"
+            )
         if isinstance(wiring, str):
             check_choice("wiring", wiring, WIRINGS)
             wiring = WIRINGS[wiring]
