@@ -13,6 +13,7 @@ import pytest
 
 from difflogic_tonic import cache
 from difflogic_tonic.cache import CacheReader, fingerprint_of, load_manifest, parameters_of, prepare_source, verify
+from difflogic_tonic.cache.fingerprint import parameters_hash
 from difflogic_tonic.config import PrepareConfig
 from difflogic_tonic.errors import RecordingError
 from difflogic_tonic.events import frame_recording, recipe_from_config
@@ -74,22 +75,34 @@ def test_a_place_that_lost_its_copy_gets_it_back_without_the_recordings(
         assert contents(lost) == before
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"events_per_frame": 11},
-        {"overlap": 3},
-        {"include_incomplete": True},
-        {"denoise_time": 5},
-        {"denoise_warmup": "drop"},
-        {"frames": "bits"},
-        {"on_empty": "skip"},
-        {"val_fraction": 0.3},
-        {"seed": 1},
-        {"shard_recordings": 5},
-    ],
-    ids=str,
-)
+OTHER_SLICING = {"events_per_frame": None, "overlap": 0}
+CHANGES: list[dict[str, Any]] = [
+    {"events_per_frame": 11},
+    {"time_window": 1000, **OTHER_SLICING},
+    {"time_bins": 5, **OTHER_SLICING},
+    {"event_bins": 5, **OTHER_SLICING},
+    {"frames_by_number": 5, **OTHER_SLICING},
+    {"frames_by_time": 5, **OTHER_SLICING},
+    {"frame_duration": 1000, **OTHER_SLICING},
+    {"custom_slicing": "json.decoder:JSONDecoder", **OTHER_SLICING},
+    {"overlap": 3},
+    {"include_incomplete": True},
+    {"denoise_time": 5},
+    {"denoise_warmup": "drop"},
+    {"frames": "bits"},
+    {"on_empty": "skip"},
+    {"val_fraction": 0.3},
+    {"seed": 1},
+    {"shard_recordings": 5},
+    {"hot_pixels": 10.0},
+    {"refractory_time": 5},
+    {"crop": [1, 2, 10, 12]},
+    {"downsample": 2},
+    {"frames": "thermometer", "levels": [1, 2]},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_a_changed_parameter_is_another_variant(change: dict[str, Any], source: Any, make_config: Make) -> None:
     one, other = parameters_of(make_config()), parameters_of(make_config(**change))
     assert fingerprint_of(one, source.recordings) != fingerprint_of(other, source.recordings)
@@ -102,10 +115,13 @@ def test_how_and_where_it_is_prepared_does_not_name_the_variant(make_config: Mak
 
 def test_every_parameter_of_a_prepare_config_is_accounted_for() -> None:
     fields = set(PrepareConfig.model_fields["data"].annotation.model_fields)  # type: ignore[union-attr]
-    named = {"name": "dataset", "denoise_time": "denoise_us"}
-    parameters = set(parameters_of(PrepareConfig.model_validate({"data": {"name": "NMNIST"}})))
     without_effect = {"data_root", "reset_cache", "allow_subset", "workers"}
-    assert {named.get(field, field) for field in fields - without_effect} <= parameters
+    assert fields - without_effect - {"name"} == {field for change in CHANGES for field in change} - {"seed"}
+
+
+def test_parameters_of_configs_written_before_other_slicings_have_the_names_they_had() -> None:
+    config = PrepareConfig.model_validate({"data": {"name": "NMNIST", "overlap": 1000, "denoise_time": 1200}})
+    assert parameters_hash(parameters_of(config)) == "5f8caf67a39276164850736d70f862de93e20646f84b07421a569e65af80ee79"
 
 
 def test_source_files_name_the_variant_by_path_and_size(source: Any, make_config: Make) -> None:

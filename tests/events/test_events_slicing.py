@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from difflogic_tonic.config import DATASETS, PrepareConfig
-from difflogic_tonic.errors import ConfigError
-from difflogic_tonic.events import FrameRecipe, overlap_events, recipe_from_config, slice_by_count
+from difflogic_tonic.events import FrameRecipe, recipe_from_config, slice_by_count
+from difflogic_tonic.events.slicing import overlap_units
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,7 @@ def test_slices_are_full_move_by_the_stride_and_leave_less_than_a_stride(n, per_
     [(0, 10, 0), (9, 10, 9), (1, 10, 1), (0.0, 10, 0), (0.5, 1500, 750), (0.29, 100, 29), (0.999, 10, 9), (0.5, 1, 0)],
 )
 def test_overlap_is_a_count_or_a_fraction_of_a_frame(overlap: float, per_frame: int, events: int):
-    assert overlap_events(overlap, per_frame) == events
-
-
-@pytest.mark.parametrize("overlap", [10, 11])
-def test_an_overlap_of_a_whole_frame_is_an_error_that_names_both_keys(overlap: int):
-    with pytest.raises(ConfigError, match=f"data.overlap={overlap} .* data.events_per_frame=10; expected at most 9"):
-        overlap_events(overlap, 10)
+    assert overlap_units(overlap, per_frame) == events
 
 
 def test_a_recipe_takes_everything_from_the_config():

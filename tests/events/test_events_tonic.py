@@ -35,7 +35,7 @@ def oracle(tonic: ModuleType, events: np.ndarray, sensor: SensorSize, recipe: Fr
         events = tonic.transforms.Denoise(filter_time=recipe.denoise_us)(events)
     to_frame = tonic.transforms.ToFrame(
         sensor_size=tuple(sensor),
-        event_count=recipe.events_per_frame,
+        event_count=recipe.slice_size,
         overlap=recipe.overlap,
         include_incomplete=recipe.include_incomplete,
     )

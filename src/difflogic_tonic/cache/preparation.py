@@ -18,6 +18,8 @@ from difflogic_tonic.storage import Place, Storage, check_space, file_lock, reap
 if TYPE_CHECKING:
     from difflogic_tonic.cache.build import BuiltShard
     from difflogic_tonic.cache.sources import Source
+    from difflogic_tonic.events import FrameRecipe
+    from difflogic_tonic.events.images import ImageRecipe
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,7 @@ def prepare_source(
     shard: tuple[int, int] | None = None,
 ) -> Prepared:
     """`prepare` with the recordings already opened."""
+    _recipe(config)  # what cannot be made is an error before anything is read
     parameters = parameters_of(config)
     variant = _Variant(config, source, parameters, fingerprint_of(parameters, source.recordings))
     found = None if config.data.reset_cache else _fill_from_existing(variant, storage)
@@ -167,10 +170,9 @@ def _build_in(
     # Here and not at the top: a second `prepare` finds its variant without loading numba and h5py.
     from difflogic_tonic.cache.build import Job, build_shards, find_shard
     from difflogic_tonic.cache.progress import Progress
-    from difflogic_tonic.events import recipe_from_config
 
     config, recordings = variant.config, variant.source.recordings
-    job = Job(variant.source, recipe_from_config(config), variant.fingerprint, config.data.on_empty)
+    job = Job(variant.source, _recipe(config), variant.fingerprint, config.data.on_empty)
     splits = assign_splits(recordings, config.data.val_fraction, config.base.seed)
     plans = plan_shards(splits, config.data.shard_recordings)
     mine = plans if shard is None else plans[shard[0] - 1 :: shard[1]]
@@ -185,6 +187,13 @@ def _build_in(
         log.info("built %d of %d shards; %d are left to the other parts", len(mine), len(plans), missing)
         return None
     return [shard for shard in everyone if shard]
+
+
+def _recipe(config: PrepareConfig) -> "FrameRecipe | ImageRecipe":
+    from difflogic_tonic.events import recipe_from_config
+    from difflogic_tonic.events.images import image_recipe
+
+    return image_recipe(config) if config.facts.kind == "images" else recipe_from_config(config)
 
 
 def _check_space(job: Any, plans: tuple[ShardPlan, ...], storage: Storage, partial: Path) -> None:
@@ -204,7 +213,7 @@ def _check_space(job: Any, plans: tuple[ShardPlan, ...], storage: Storage, parti
 
 def _manifest(variant: _Variant, built: "list[BuiltShard]") -> Manifest:
     config, recordings = variant.config, variant.source.recordings
-    facts = config.facts
+    facts, recipe = config.facts, _recipe(config)
     crcs, splits, kept = [0] * len(recordings), [""] * len(recordings), set()
     for each in built:
         for row, crc in zip(each.index.assigned.tolist(), each.index.assigned_crc32.tolist(), strict=True):
@@ -216,8 +225,8 @@ def _manifest(variant: _Variant, built: "list[BuiltShard]") -> Manifest:
         parameters=variant.parameters,
         parameters_hash=parameters_hash(variant.parameters),
         classes=facts.classes,
-        sensor=facts.sensor,
-        storage=config.data.frames,
+        sensor=recipe.stored,
+        storage=recipe.storage,
         splits={name: _split_facts(built, name, len(facts.classes)) for name in SPLITS},
         recordings=Recordings(
             tuple(recording.path for recording in recordings),

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from difflogic_tonic.cache.fingerprint import is_fingerprint
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.publish import complete_manifest, copy_variant, damage_of, replace_damaged
+from difflogic_tonic.config.prepare import SLICING_KEYS
 from difflogic_tonic.errors import CacheAmbiguous, CacheCorrupt, CacheMissing, StorageError
 from difflogic_tonic.storage import Place, Storage, storage_errors
 
 log = logging.getLogger(__name__)
-
-FINGERPRINT_DIGITS = 64
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _passed_by(refusals: list[StorageError]) -> Iterator[None]:
 def _variant_folders(folder: Path) -> list[Path]:
     with storage_errors(folder, "looking for prepared data"):
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [path for path in paths if len(path.name) == FINGERPRINT_DIGITS]
+    return [path for path in paths if is_fingerprint(path.name)]
 
 
 def _missing(
@@ -149,11 +149,20 @@ def describe(manifest: Manifest) -> str:
     """The parameters by which variants differ, and the subset, in a few words."""
     parameters = manifest.parameters
     words = [
-        f"{parameters['events_per_frame']} events a frame",
-        f"overlap {parameters['overlap']}",
-        f"denoise {parameters['denoise_us']} µs",
+        *([] if parameters.get("kind") == "images" else _slicing(parameters)),
         manifest.storage,
         f"val {parameters['val_fraction']:g}",
         f"seed {parameters['seed']}",
     ]
     return ", ".join(words + ([f"subset: {manifest.subset}"] if manifest.subset else []))
+
+
+def _slicing(parameters: dict[str, Any]) -> list[str]:
+    key = next(key for key in SLICING_KEYS if key in parameters)
+    words = [
+        f"{parameters[key]} events a frame" if key == "events_per_frame" else f"{key} {parameters[key]}",
+        f"overlap {parameters['overlap']}",
+        f"denoise {parameters['denoise_us']} µs",
+    ]
+    others = ("hot_pixels", "refractory_us", "crop", "downsample", "levels")
+    return words + [f"{key} {parameters[key]}" for key in others if key in parameters]

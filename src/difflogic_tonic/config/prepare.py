@@ -1,12 +1,26 @@
 """The config of `prepare_data.sh`: which recordings, and how they become frames."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, Strict, field_validator, model_validator
 
 from difflogic_tonic.config.datasets import DATASETS, DatasetFacts
-from difflogic_tonic.config.sections import PathValue, Section, nearest
+from difflogic_tonic.config.sections import PathValue, Positive, Section, nearest
+
+DEFAULT_EVENTS_PER_FRAME = 1500
+SLICING_KEYS = (
+    "events_per_frame", "time_window", "time_bins", "event_bins",
+    "frames_by_number", "frames_by_time", "frame_duration", "custom_slicing",
+)  # fmt: skip
+"""Keys of `data` of which one, at most, says how recordings are sliced."""
+
+ADVANCING_KEYS = ("events_per_frame", "time_window")
+SLICING_OPTIONS = {"overlap": SLICING_KEYS[:4], "include_incomplete": ADVANCING_KEYS}
+"""Option → the ways to slice that it belongs to."""
+
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", re.ASCII)
 
 
 class PrepareBase(Section):
@@ -14,21 +28,56 @@ class PrepareBase(Section):
     """Seed of the split of Train into training and validation recordings."""
 
 
+IMAGE_KEYS = {
+    *("name", "data_root", "frames", "val_fraction", "reset_cache", "allow_subset", "workers", "shard_recordings"),
+}
+"""Keys that mean something for a dataset of images. A new key is one of events unless it is named here."""
+
+
 class PrepareData(Section):
     name: str
-    """Dataset: NMNIST or DIGITS_DVS."""
+    """Dataset, one of the names in data.md."""
 
     data_root: PathValue | None = None
     """Folder or archive with the raw recordings. Without it: `raw/<name>` of either storage place, else a download."""
 
-    events_per_frame: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1500
-    """Events in one frame."""
+    events_per_frame: Positive | None = None
+    """A frame is so many events. Give one of the eight ways to slice; without any, frames have 1500 events."""
+
+    time_window: Positive | None = None
+    """A frame is so many µs."""
+
+    time_bins: Positive | None = None
+    """So many frames of equal duration for every recording."""
+
+    event_bins: Positive | None = None
+    """So many frames of equally many events for every recording."""
+
+    frames_by_number: Positive | None = None
+    """So many frames of equally many events, the last with what is left over (SpikingJelly, `split_by="number"`)."""
+
+    frames_by_time: Positive | None = None
+    """So many frames of equal duration, the last with what is left over (SpikingJelly, `split_by="time"`)."""
+
+    frame_duration: Positive | None = None
+    """Frames of so many µs, the last with what is left over (SpikingJelly's fixed duration)."""
+
+    custom_slicing: str | None = None
+    """`module:function`, called with a dict of t, x, y, p, and with H and W; it returns integer counts [T, P, H, W]."""
 
     overlap: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0
-    """Events that a frame shares with the one before: a count, or with a decimal point a fraction of a frame."""
+    """What a frame shares with the one before: events or µs, or with a decimal point a fraction of a frame. Only with
+    `events_per_frame`, `time_window`, `time_bins`, `event_bins`."""
 
     include_incomplete: bool = False
-    """Keep the last frame although it has fewer events. A recording shorter than one frame always gives one frame."""
+    """Keep the last frame although it is not full. A recording shorter than one frame always gives one frame. Only with
+    `events_per_frame` and `time_window`."""
+
+    hot_pixels: Annotated[float, Field(ge=1, le=1e6)] | None = None
+    """Remove pixels with more than so many times the average number of events of the pixels that fired."""
+
+    refractory_time: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Remove an event if its pixel had another in the last so many µs; 0 keeps all."""
 
     denoise_time: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Keep an event only if a neighbouring pixel had one in the last so many µs; 0 keeps all."""
@@ -36,8 +85,18 @@ class PrepareData(Section):
     denoise_warmup: Literal["keep", "drop"] = "keep"
     """Events of the first `denoise_time` µs have no past to be judged by: `keep` (as tonic does) or `drop` them."""
 
-    frames: Literal["u8", "bits"] = "u8"
-    """What is stored: counts per pixel up to 255 (`u8`), or whether there was an event (`bits`, 1/8 of the size)."""
+    crop: Annotated[tuple[int, ...], Strict(False)] | None = None
+    """Part of the sensor that is used: [x, y, width, height] in its pixels."""
+
+    downsample: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Side of the square of pixels that becomes one pixel of a frame."""
+
+    frames: Literal["u8", "bits", "thermometer"] = "u8"
+    """What is stored: counts per pixel up to 255 (`u8`), whether there was an event (`bits`, 1/8 of the size), or
+    a bit for each of the `levels` (`thermometer`)."""
+
+    levels: Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Strict(False)] = ()
+    """Ascending counts of `frames: thermometer`: a polarity becomes as many channels, each 1 from its count on."""
 
     on_empty: Literal["error", "skip"] = "error"
     """A recording without events (or none left after denoising): stop, or leave it out and count it."""
@@ -63,13 +122,44 @@ class PrepareData(Section):
         return check_dataset(name)
 
     @model_validator(mode="after")
-    def _frames_advance(self) -> "PrepareData":
-        if isinstance(self.overlap, int) and self.overlap >= self.events_per_frame:
-            raise ValueError(
-                f"data.overlap {self.overlap} must be below data.events_per_frame {self.events_per_frame}, "
-                "or frames would never advance"
-            )
+    def _keys_fit_the_dataset(self) -> "PrepareData":
+        check_image_keys(self)
         return self
+
+    @model_validator(mode="after")
+    def _slicing_is_one_way(self) -> "PrepareData":
+        if len(given := [key for key in SLICING_KEYS if getattr(self, key) is not None]) > 1:
+            raise ValueError(
+                f"data.{given[0]} and data.{given[1]} are two ways to slice; keep one (`data.{given[0]}=null` takes "
+                "the other away)"
+            )
+        key, size = self.slicing
+        for option, keys in SLICING_OPTIONS.items():
+            if getattr(self, option) and key not in keys:
+                raise ValueError(f"data.{option} has no meaning with data.{key}; it goes with {', '.join(keys)}")
+        if isinstance(self.overlap, int) and key in ADVANCING_KEYS and self.overlap >= size:
+            raise ValueError(
+                f"data.overlap {self.overlap} must be below data.{key} {size}, or frames would never advance"
+            )
+        if self.custom_slicing is not None and not _FUNCTION.fullmatch(self.custom_slicing):
+            raise ValueError(f"data.custom_slicing: expected module:function, found {self.custom_slicing!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _planes_and_crop_have_a_meaning(self) -> "PrepareData":
+        if (self.frames == "thermometer") != bool(self.levels):
+            raise ValueError("data.frames: thermometer and data.levels belong together, e.g. data.levels=[1, 2, 4]")
+        if list(self.levels) != sorted(set(self.levels)):
+            raise ValueError(f"data.levels: expected ascending counts, found {list(self.levels)}")
+        if self.crop is not None and (len(self.crop) != 4 or min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
+            raise ValueError(f"data.crop: expected [x, y, width, height], found {list(self.crop)}")
+        return self
+
+    @property
+    def slicing(self) -> tuple[str, Any]:
+        """The key that says how recordings are sliced, and its value."""
+        given = ((key, getattr(self, key)) for key in SLICING_KEYS)
+        return next((pair for pair in given if pair[1] is not None), ("events_per_frame", DEFAULT_EVENTS_PER_FRAME))
 
 
 class PrepareConfig(Section):
@@ -93,3 +183,16 @@ def check_dataset(name: str) -> str:
     if name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}{nearest(name, DATASETS)}; there are {', '.join(DATASETS)}")
     return name
+
+
+def check_image_keys(data: PrepareData) -> None:
+    """`ValueError` for a key that was given, though with its default value, to images that it can do nothing with."""
+    if DATASETS[data.name].kind != "images":
+        return
+    for key in type(data).model_fields:
+        if key in data.model_fields_set - IMAGE_KEYS:
+            raise ValueError(f"data.{key} is for events, and {data.name} has images; remove it")
+    if data.frames != "u8":
+        raise ValueError(
+            f"data.frames: {data.frames} is for events; the images of {data.name} are kept as they are, u8: remove it"
+        )

@@ -1,23 +1,50 @@
-"""From the bytes of a recording to its frames in one pass of machine code."""
+"""From the bytes of a recording, or its events, to its frames in one pass of machine code."""
 
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from difflogic_tonic.events.atis import OVERFLOW_US, OVERFLOW_Y, Bytes, decode_atis, outside_error, records_of
-from difflogic_tonic.events.jit import kernel
+from difflogic_tonic.config import SensorSize
+from difflogic_tonic.errors import RecordingError
+from difflogic_tonic.events import kernels
+from difflogic_tonic.events.atis import OVERFLOW_Y, Bytes, decode_atis, outside_error, records_of
+from difflogic_tonic.events.custom import count_custom
+from difflogic_tonic.events.filters import apply_filters, crop_and_downsample, remove_hot_pixels
+from difflogic_tonic.events.formats import decode
 from difflogic_tonic.events.recipe import FrameRecipe
-from difflogic_tonic.events.stream import LONG_AGO, count_frames, denoise, pack_bits, slice_by_count
+from difflogic_tonic.events.slicing import (
+    Slices,
+    slice_by_count,
+    slice_by_duration,
+    slice_by_event_bins,
+    slice_by_time,
+    slice_by_time_bins,
+    slice_frames_by_number,
+    slice_frames_by_time,
+)
+from difflogic_tonic.events.stream import Events, count_frames, pack_bits, thermometer
 
-OUTSIDE = -1
+RULES = {
+    "events": kernels.EVENTS,
+    "time": kernels.TIME,
+    "time_bins": kernels.TIME_BINS,
+    "event_bins": kernels.EVENT_BINS,
+    "number": kernels.NUMBER,
+    "number_by_time": kernels.NUMBER_BY_TIME,
+    "duration": kernels.DURATION,
+}
+BY_TIME = {"time", "time_bins", "number_by_time", "duration"}
+MOST_BYTES = 4 << 30
+"""Frames of one recording; more are a sign of damaged times."""
 
 
 class Framed(NamedTuple):
     """Frames of one recording.
 
     `frames`: u8[T, recipe.frame_nbytes], counts in the order P, H, W or bits of the same order, lowest bit first.
-    `n_events`: events left after denoising; T is 0 exactly if there are none.
+    `n_events`: events left after filtering; T is 0 exactly if there are none.
     `n_saturated`: pixels, over all frames, that had more than the 255 events a count can hold; 0 for bits.
     """
 
@@ -27,140 +54,150 @@ class Framed(NamedTuple):
 
 
 def frame_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
-    """Decode an ATIS `.bin` file, denoise it and slice it into frames; `where` names it in errors.
+    """Decode a recording of `recipe.format`, filter it and slice it into frames; `where` names it in errors.
 
     Exactly `frame_recording_plain`, some 200 times faster, and other threads run meanwhile. Raises `RecordingError` as
-    `decode_atis` does.
+    the decoder does, for a pixel outside the sensor, and for times that would make more frames than `MOST_BYTES` hold.
     """
+    if recipe.format != "atis" or not _is_fused(recipe):
+        return frame_events(decode(data, recipe.format, where).events, recipe, where)
     records = records_of(data, where)
-    sensor = recipe.sensor
-    assert sensor.height <= OVERFLOW_Y, sensor
-    assert sensor.polarities in (1, 2), sensor
-    stride = recipe.events_per_frame - recipe.overlap
-    as_bits = recipe.storage == "bits"
-    frames, positions, n_lost = _frames(
-        records, sensor.width, sensor.height, sensor.polarities, recipe.denoise_us, recipe.denoise_warmup == "keep",
-        recipe.events_per_frame, stride, recipe.include_incomplete, recipe.frame_nbytes, as_bits,
-    )  # fmt: skip
-    if n_lost == OUTSIDE:
+    assert recipe.sensor.height <= OVERFLOW_Y, recipe.sensor
+    outcome, frames, n_events, n_saturated = kernels.frames_of_records(records, *_numbers(recipe))
+    if outcome == kernels.OUTSIDE:
         x, y = records[:, 0], records[:, 1]
-        outside = (y != OVERFLOW_Y) & ((x >= sensor.width) | (y >= sensor.height))
-        raise outside_error(records, int(np.argmax(outside)), sensor, where)
-    # Clipping is rare: only a recording that lost a count pays for finding out how many pixels it concerns.
-    n_saturated = _saturated(positions, recipe) if n_lost else 0
-    return Framed(frames, len(positions), n_saturated)
+        outside = (y != OVERFLOW_Y) & ((x >= recipe.sensor.width) | (y >= recipe.sensor.height))
+        raise outside_error(records, int(np.argmax(outside)), recipe.sensor, where)
+    if outcome == kernels.TOO_MANY:
+        raise _too_many(n_events, recipe, where)
+    return Framed(frames, n_events, n_saturated)
+
+
+def frame_events(events: Events, recipe: FrameRecipe, where: str) -> Framed:
+    """Filter events and slice them into frames; `where` names the recording in errors.
+
+    Raises `RecordingError` for a pixel outside the sensor and for too many frames, `ConfigError` as `count_custom`.
+    """
+    check_inside(events, recipe.sensor, where)
+    events = remove_hot_pixels(events, recipe.hot_pixels)
+    if recipe.refractory_us:
+        events = Events(*kernels.refracted(events.x, events.y, events.t, events.p, recipe.refractory_us))
+    if recipe.denoise_us:
+        keep_warmup = recipe.denoise_warmup == "keep"
+        events = Events(*kernels.denoised(events.x, events.y, events.t, events.p, recipe.denoise_us, keep_warmup))
+    events = crop_and_downsample(events, recipe.crop, recipe.downsample)
+    if recipe.custom:
+        return _as_stored(*count_custom(events, recipe, where), len(events), recipe)
+    outcome, frames, n_events, n_saturated = kernels.frames_of_columns(
+        events.x, events.y, events.t, events.p, *_numbers(recipe)
+    )
+    if outcome == kernels.TOO_MANY:
+        raise _too_many(n_events, recipe, where)
+    assert outcome == kernels.OK, outcome
+    return Framed(frames, n_events, n_saturated)
 
 
 def frame_recording_plain(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
     """What `frame_recording` computes, step by step in plain numpy: the reference of its tests."""
-    events = denoise(decode_atis(data, recipe.sensor, where), recipe.denoise_us, recipe.denoise_warmup)
-    slices = slice_by_count(len(events), recipe.events_per_frame, recipe.overlap, recipe.include_incomplete)
-    counts, n_saturated = count_frames(events, slices, recipe.sensor)
+    if recipe.format == "atis":
+        return frame_events_plain(decode_atis(data, recipe.sensor, where), recipe, where)
+    return frame_events_plain(decode(data, recipe.format, where).events, recipe, where)
+
+
+def frame_events_plain(events: Events, recipe: FrameRecipe, where: str) -> Framed:
+    """What `frame_events` computes, step by step in plain numpy."""
+    check_inside(events, recipe.sensor, where)
+    events = apply_filters(events, recipe)
+    if recipe.custom:
+        return _as_stored(*count_custom(events, recipe, where), len(events), recipe)
+    if recipe.slice_by in BY_TIME:
+        events = events[np.argsort(events.t, kind="stable")]
+    slices = slices_of(events, recipe)
+    if len(slices) > _most_frames(recipe):
+        raise _too_many(len(slices), recipe, where)
+    return _as_stored(*count_frames(events, slices, recipe.counted), len(events), recipe)
+
+
+def slices_of(events: Events, recipe: FrameRecipe) -> Slices:
+    """First event and end of every frame, i64[T, 2], by the rule of the recipe. `events` are in order of time."""
+    n, size, overlap = len(events), recipe.slice_size, recipe.overlap
+    if n == 0:
+        return np.zeros((0, 2), np.int64)
+    match recipe.slice_by:
+        case "events":
+            return slice_by_count(n, size, int(overlap), recipe.include_incomplete)
+        case "time":
+            return slice_by_time(events.t, size, int(overlap), recipe.include_incomplete)
+        case "time_bins":
+            return slice_by_time_bins(events.t, size, overlap)
+        case "event_bins":
+            return slice_by_event_bins(n, size, overlap)
+        case "number":
+            return slice_frames_by_number(n, size)
+        case "number_by_time":
+            return slice_frames_by_time(events.t, size)
+        case "duration":
+            return slice_by_duration(events.t, size)
+        case _:
+            raise AssertionError(recipe.slice_by)
+
+
+def check_inside(events: Events, sensor: SensorSize, where: str) -> None:
+    """`RecordingError` that names the first event whose pixel is not on the sensor."""
+    if len(events) == 0 or (events.x.max() < sensor.width and events.y.max() < sensor.height):
+        return
+    first = int(np.argmax((events.x >= sensor.width) | (events.y >= sensor.height)))
+    raise RecordingError(
+        f"{where}: pixel x={events.x[first]} y={events.y[first]} of event {first} is outside the "
+        f"{sensor.width}x{sensor.height} sensor; the file is damaged or of another dataset"
+    )
+
+
+def _is_fused(recipe: FrameRecipe) -> bool:
+    """Whether one kernel does it all, from bytes to frames."""
+    filters = recipe.hot_pixels or recipe.refractory_us or recipe.crop or recipe.downsample > 1
+    return not filters and not recipe.custom
+
+
+@lru_cache(maxsize=16)
+def _numbers(recipe: FrameRecipe) -> tuple[kernels.Settings, float, npt.NDArray[np.uint8]]:
+    """The recipe as the arguments of a kernel."""
+    is_fraction = isinstance(recipe.overlap, float)
+    settings = kernels.Settings(
+        *recipe.counted,
+        denoise_us=recipe.denoise_us,
+        keep_warmup=recipe.denoise_warmup == "keep",
+        rule=RULES[recipe.slice_by],
+        size=recipe.slice_size,
+        overlap=0 if is_fraction else int(recipe.overlap),
+        include_incomplete=recipe.include_incomplete,
+        as_bits=recipe.storage == "bits",
+        n_levels=len(recipe.levels),
+        frame_nbytes=recipe.frame_nbytes,
+        most_frames=_most_frames(recipe),
+    )
+    return (
+        kernels.Settings(*map(int, settings)),
+        float(recipe.overlap if is_fraction else 0),
+        np.array(recipe.levels, np.uint8),
+    )
+
+
+def _most_frames(recipe: FrameRecipe) -> int:
+    return max(1, MOST_BYTES // recipe.frame_nbytes)
+
+
+def _as_stored(counts: npt.NDArray[np.uint8], n_saturated: int, n_events: int, recipe: FrameRecipe) -> Framed:
+    """Counts u8[T, P, H, W] as the recipe stores them."""
+    if recipe.levels:
+        counts = thermometer(counts, recipe.levels)
     if recipe.storage == "bits":
-        return Framed(pack_bits(counts), len(events), 0)
-    return Framed(counts.reshape(len(counts), recipe.frame_nbytes), len(events), n_saturated)
+        return Framed(pack_bits(counts), n_events, 0)
+    return Framed(counts.reshape(len(counts), recipe.frame_nbytes), n_events, n_saturated)
 
 
-def _saturated(positions: npt.NDArray[np.int32], recipe: FrameRecipe) -> int:
-    """Pixels with more than 255 events, over all frames."""
-    slices = slice_by_count(len(positions), recipe.events_per_frame, recipe.overlap, recipe.include_incomplete)
-    counts = (np.bincount(positions[start:end], minlength=recipe.sensor.values) for start, end in slices.tolist())
-    return sum(int(np.count_nonzero(frame > 255)) for frame in counts)
-
-
-@kernel
-def _frames(
-    records: Any,
-    width: int, height: int, polarities: int,
-    denoise_us: int, keep_warmup: bool,
-    events_per_frame: int, stride: int, include_incomplete: bool,
-    frame_nbytes: int, as_bits: bool,
-) -> Any:  # fmt: skip
-    """u8[T, frame_nbytes] frames, i32[n] positions of the kept events in them, and the number of counts lost at 255.
-
-    A pixel outside the sensor gives no frames and `OUTSIDE` for the last.
-    """
-    extent_width, extent_height = _extent(records)
-    if extent_width > width or extent_height > height:
-        return np.empty((0, frame_nbytes), np.uint8), np.empty(0, np.int32), OUTSIDE
-    pitch = extent_width + 2
-    until = np.full((extent_height + 2) * pitch, LONG_AGO, np.int64)
-    if keep_warmup:
-        for row in range(1, extent_height + 1):
-            until[row * pitch + 1 : row * pitch + 1 + extent_width] = denoise_us
-    positions = np.empty(len(records), np.int32)
-    n = _positions(records, width, height, polarities, denoise_us, until, pitch, positions)
-    length = min(events_per_frame, n)
-    rest = n - length
-    count = 0
-    if n > 0:
-        count = (rest + stride - 1 if include_incomplete else rest) // stride + 1
-    frames = np.zeros((count, frame_nbytes), np.uint8)
-    n_lost = 0
-    for f in range(count):
-        shown = positions[f * stride : min(f * stride + length, n)]
-        if as_bits:
-            _mark(shown, frames[f])
-        else:
-            n_lost += _count(shown, frames[f])
-    return frames, positions[:n], n_lost
-
-
-@kernel
-def _extent(records: Any) -> Any:
-    """Width and height of the part of the sensor that fired."""
-    width = height = np.int64(0)
-    for i in range(len(records)):
-        y = np.int64(records[i, 1])
-        if y != OVERFLOW_Y:
-            width, height = np.maximum(width, np.int64(records[i, 0]) + 1), np.maximum(height, y + 1)
-    return width, height
-
-
-@kernel
-def _positions(
-    records: Any, width: int, height: int, polarities: int, denoise_us: int, until: Any, pitch: int, positions: Any
-) -> Any:
-    """Write where in a frame each event that survives denoising belongs, and return how many do.
-
-    `until` is the memory of `denoise`, row by row with a border that supports nobody in place of bounds checks. Every
-    event is written, and the cursor moves on only if it is kept: a branch here would be mispredicted for every third
-    event, and cost more than all the rest. Unsigned indices spare numba's handling of negative ones.
-    """
-    late = 0
-    n = np.int64(0)
-    for i in range(len(records)):
-        x, y, high = np.int64(records[i, 0]), np.int64(records[i, 1]), np.int64(records[i, 2])
-        if y == OVERFLOW_Y:
-            late += OVERFLOW_US
-            continue
-        positions[np.uint64(n)] = ((high >> 7 & (polarities - 1)) * height + y) * width + x
-        if denoise_us == 0:
-            n += 1
-            continue
-        t = ((high & 0x7F) << 16 | np.int64(records[i, 3]) << 8 | np.int64(records[i, 4])) + late
-        pixel = (y + 1) * pitch + x + 1
-        until[np.uint64(pixel)] = t + denoise_us
-        beside = max(until[np.uint64(pixel - 1)], until[np.uint64(pixel + 1)])
-        above_or_below = max(until[np.uint64(pixel - pitch)], until[np.uint64(pixel + pitch)])
-        n += np.int64(max(beside, above_or_below) > t)
-    return n
-
-
-@kernel
-def _count(positions: Any, frame: Any) -> Any:
-    """Add 1 at each position, up to 255; returns how many additions were lost at 255."""
-    lost = np.int64(0)
-    for position in positions:
-        count = np.int64(frame[np.uint64(position)]) + 1
-        carry = count >> 8
-        frame[np.uint64(position)] = np.uint8(count - carry)
-        lost += carry
-    return lost
-
-
-@kernel
-def _mark(positions: Any, frame: Any) -> None:
-    """Set the bit of each position, lowest bit of a byte first: frames are born packed."""
-    for position in positions:
-        frame[np.uint64(position >> 3)] |= np.uint8(1 << (position & 7))
+def _too_many(count: int, recipe: FrameRecipe, where: str) -> RecordingError:
+    return RecordingError(
+        f"{where}: its times would make {count:,} frames; expected at most {_most_frames(recipe):,} (4 GiB); "
+        "the file is damaged, or the frames are too short"
+    )

@@ -5,60 +5,114 @@ from typing import Literal
 
 from difflogic_tonic.config import PrepareConfig, SensorSize
 from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.events.slicing import overlap_units
 from difflogic_tonic.events.stream import Warmup
+
+SliceBy = Literal["events", "time", "time_bins", "event_bins", "number", "number_by_time", "duration", "custom"]
+
+SLICE_BY: dict[str, SliceBy] = {
+    "events_per_frame": "events",
+    "time_window": "time",
+    "time_bins": "time_bins",
+    "event_bins": "event_bins",
+    "frames_by_number": "number",
+    "frames_by_time": "number_by_time",
+    "frame_duration": "duration",
+    "custom_slicing": "custom",
+}
+"""Key of a prepare config → rule by which it slices."""
 
 
 @dataclass(frozen=True)
 class FrameRecipe:
-    """How a recording becomes frames. `overlap` is in events; `denoise_us` in µs, 0 for no denoising."""
+    """How a recording becomes frames.
+
+    `sensor`: of the recording, in pixels. `slice_size`: events or µs of a frame, or the number of frames, as
+    `slice_by` says; 0 for a `custom` function. `overlap`: events or µs; of bins it may also be a fraction, a float.
+    Times in µs and `hot_pixels` are 0 where that filter is off. `crop`: x, y, width, height. `levels`: ascending
+    counts, each of which is a plane of bits; then `storage` is "bits". `format`: a key of the table of formats.
+    """
 
     sensor: SensorSize
-    events_per_frame: int
-    overlap: int = 0
+    slice_size: int
+    overlap: int | float = 0
     include_incomplete: bool = False
     denoise_us: int = 0
     denoise_warmup: Warmup = "keep"
     storage: Literal["u8", "bits"] = "u8"
+    slice_by: SliceBy = "events"
+    custom: str = ""
+    hot_pixels: float = 0.0
+    refractory_us: int = 0
+    crop: tuple[int, int, int, int] | None = None
+    downsample: int = 1
+    levels: tuple[int, ...] = ()
+    format: str = "atis"
 
     def __post_init__(self) -> None:
-        assert 0 <= self.overlap < self.events_per_frame, self
+        assert (self.slice_by == "custom") == bool(self.custom) == (self.slice_size == 0), self
+        assert self.slice_by not in ("events", "time") or 0 <= self.overlap < self.slice_size, self
+        assert self.overlap == 0 or self.slice_by in ("events", "time", "time_bins", "event_bins"), self
         assert self.denoise_us >= 0, self
+        assert not self.levels or self.storage == "bits", self
+
+    @property
+    def counted(self) -> SensorSize:
+        """Pixels and polarities after cropping and downsampling: those that events are counted in."""
+        width, height = self.crop[2:] if self.crop else self.sensor[:2]
+        return SensorSize(-(-width // self.downsample), -(-height // self.downsample), self.sensor.polarities)
+
+    @property
+    def stored(self) -> SensorSize:
+        """Pixels and channels of a frame: every polarity has one channel for each level."""
+        counted = self.counted
+        return counted._replace(polarities=counted.polarities * max(1, len(self.levels)))
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(P, H, W)"""
-        return self.sensor.polarities, self.sensor.height, self.sensor.width
+        """(P, H, W) of a frame; P are channels."""
+        return self.stored.polarities, self.stored.height, self.stored.width
 
     @property
     def frame_nbytes(self) -> int:
         """Bytes of one stored frame."""
-        return self.sensor.values if self.storage == "u8" else -(-self.sensor.values // 8)
+        return self.stored.values if self.storage == "u8" else -(-self.stored.values // 8)
 
 
 def recipe_from_config(config: PrepareConfig) -> FrameRecipe:
-    """The recipe of a prepare config. `ConfigError` if frames would not move on from one to the next."""
-    data = config.data
+    """The recipe of a prepare config. `ConfigError` for a crop that is not inside the sensor."""
+    data, facts = config.data, config.facts
+    key, size = data.slicing
+    slice_by = SLICE_BY[key]
+    overlap = data.overlap
+    if slice_by in ("events", "time"):
+        overlap = overlap_units(overlap, size)
     return FrameRecipe(
-        sensor=config.facts.sensor,
-        events_per_frame=data.events_per_frame,
-        overlap=overlap_events(data.overlap, data.events_per_frame),
+        sensor=facts.sensor,
+        slice_size=0 if slice_by == "custom" else size,
+        overlap=overlap or 0,
         include_incomplete=data.include_incomplete,
         denoise_us=data.denoise_time,
         denoise_warmup=data.denoise_warmup,
-        storage=data.frames,
+        storage="u8" if data.frames == "u8" else "bits",
+        slice_by=slice_by,
+        custom=size if slice_by == "custom" else "",
+        hot_pixels=data.hot_pixels or 0.0,
+        refractory_us=data.refractory_time,
+        crop=_checked_crop(data.crop, facts.sensor),
+        downsample=data.downsample,
+        levels=data.levels,
+        format=facts.format,
     )
 
 
-def overlap_events(overlap: int | float, events_per_frame: int) -> int:
-    """`overlap` in events: an integer is that already, a float in [0, 1) is a fraction of the frame, rounded.
-
-    A fraction always leaves at least one new event per frame. `ConfigError` for an integer of a whole frame or more.
-    """
-    if isinstance(overlap, float):
-        return min(round(overlap * events_per_frame), events_per_frame - 1)
-    if overlap >= events_per_frame:
+def _checked_crop(crop: tuple[int, ...] | None, sensor: SensorSize) -> tuple[int, int, int, int] | None:
+    if crop is None:
+        return None
+    x, y, width, height = crop
+    if x + width > sensor.width or y + height > sensor.height:
         raise ConfigError(
-            f"data.overlap={overlap} leaves no new event in a frame of data.events_per_frame={events_per_frame}; "
-            f"expected at most {events_per_frame - 1} events, or a fraction such as 0.5"
+            f"data.crop={list(crop)} reaches beyond the {sensor.width}x{sensor.height} sensor; expected "
+            f"x + width up to {sensor.width} and y + height up to {sensor.height}"
         )
-    return overlap
+    return x, y, width, height

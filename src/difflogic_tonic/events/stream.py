@@ -66,25 +66,6 @@ def denoise(events: Events, denoise_us: int, warmup: Warmup = "keep") -> Events:
     return events[kept]
 
 
-def slice_by_count(
-    n_events: int, events_per_frame: int, overlap: int = 0, include_incomplete: bool = False
-) -> npt.NDArray[np.int64]:
-    """First event and end of every frame: i64[T, 2]; T is 0 only for a recording without events.
-
-    Frames have `events_per_frame` events and share `overlap` of them with the frame before. A tail that does not fill a
-    frame is dropped, since a part-filled frame would be dimmer than the rest, unless `include_incomplete`. A recording
-    shorter than one frame gives one frame. As tonic 1.7.0's `ToFrame(event_count=...)`.
-    """
-    assert 0 <= overlap < events_per_frame, (overlap, events_per_frame)
-    if n_events == 0:
-        return np.zeros((0, 2), np.int64)
-    length, stride = min(events_per_frame, n_events), events_per_frame - overlap
-    rest = n_events - length
-    count = (-(-rest // stride) if include_incomplete else rest // stride) + 1
-    starts = np.arange(count, dtype=np.int64) * stride
-    return np.stack([starts, np.minimum(starts + length, n_events)], axis=1)
-
-
 def count_frames(
     events: Events, slices: npt.NDArray[np.int64], sensor: SensorSize
 ) -> tuple[npt.NDArray[np.uint8], int]:
@@ -101,6 +82,12 @@ def count_frames(
         n_saturated += int(np.count_nonzero(counts > 255))
         frame[:] = np.minimum(counts, 255)
     return frames.reshape(-1, sensor.polarities, sensor.height, sensor.width), n_saturated
+
+
+def thermometer(frames: npt.NDArray[np.uint8], levels: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """A plane for each level, 1 where the count is at least that: u8[T, P, H, W] → u8[T, P · levels, H, W]."""
+    planes = frames[:, :, None] >= np.array(levels, np.uint8)[:, None, None]
+    return planes.reshape(len(frames), -1, *frames.shape[2:]).astype(np.uint8)
 
 
 def pack_bits(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

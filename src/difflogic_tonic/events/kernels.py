@@ -1,0 +1,302 @@
+"""The machine code behind `framing`: events to positions in a frame, positions to frames."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from difflogic_tonic.events.atis import OVERFLOW_US, OVERFLOW_Y
+from difflogic_tonic.events.jit import kernel
+from difflogic_tonic.events.stream import LONG_AGO
+
+EVENTS, TIME, TIME_BINS, EVENT_BINS, NUMBER, NUMBER_BY_TIME, DURATION = range(7)
+"""The rules of `slicing`."""
+
+OK, OUTSIDE, TOO_MANY = 0, -1, -2
+"""What became of a recording: frames, a pixel outside the sensor, or more frames than `Settings.most_frames`."""
+
+
+class Settings(NamedTuple):
+    """A recipe in numbers. `width`, `height`, `polarities`: of the frames' counts. `fraction`: overlap of bins."""
+
+    width: int
+    height: int
+    polarities: int
+    denoise_us: int
+    keep_warmup: int
+    rule: int
+    size: int
+    overlap: int
+    include_incomplete: int
+    as_bits: int
+    n_levels: int
+    frame_nbytes: int
+    most_frames: int
+
+
+@kernel
+def frames_of_records(records: Any, s: Settings, fraction: float, levels: Any) -> Any:
+    """ATIS records u8[n, 5] → outcome, frames u8[T, frame_nbytes], events kept, saturated pixels."""
+    extent_width, extent_height = _extent_of_records(records)
+    if extent_width > s.width or extent_height > s.height:
+        return OUTSIDE, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
+    until = _memory(extent_width, extent_height, s.denoise_us, s.keep_warmup)
+    positions = np.empty(len(records), np.int32)
+    times = np.empty(len(records) if _by_time(s) else 0, np.int64)
+    n = _positions_of_records(records, s, until, extent_width + 2, positions, times)
+    return _frames(positions[:n], times[:n], s, fraction, levels)
+
+
+@kernel
+def frames_of_columns(x: Any, y: Any, t: Any, p: Any, s: Settings, fraction: float, levels: Any) -> Any:
+    """Columns of events, filtered already → what `frames_of_records` returns."""
+    width, height, mask = np.int32(s.width), np.int32(s.height), np.int32(s.polarities - 1)
+    extent_width, extent_height = _extent(x, y)
+    if extent_width > width or extent_height > height:
+        return OUTSIDE, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
+    positions = np.empty(len(x), np.int32)
+    for i in range(len(x)):  # apart from counting, since a processor does this for many events at once
+        positions[i] = ((np.int32(p[i]) & mask) * height + np.int32(y[i])) * width + np.int32(x[i])
+    return _frames(positions, t, s, fraction, levels)
+
+
+@kernel
+def denoised(x: Any, y: Any, t: Any, p: Any, denoise_us: int, keep_warmup: int) -> Any:
+    """The columns of the events that `stream.denoise` keeps."""
+    width, height = _extent(x, y)
+    until = _memory(width, height, denoise_us, keep_warmup)
+    pitch = width + 2
+    xs, ys, ts, ps = np.empty_like(x), np.empty_like(y), np.empty_like(t), np.empty_like(p)
+    n = np.int64(0)
+    for i in range(len(x)):
+        column, row = np.int64(x[i]), np.int64(y[i])
+        to = np.uint64(n)
+        xs[to], ys[to], ts[to], ps[to] = x[i], y[i], t[i], p[i]
+        n += _supported(until, (row + 1) * pitch + column + 1, pitch, t[i], denoise_us)
+    return xs[:n], ys[:n], ts[:n], ps[:n]
+
+
+@kernel
+def refracted(x: Any, y: Any, t: Any, p: Any, refractory_us: int) -> Any:
+    """The columns of the events that `filters.refractory` keeps."""
+    width, height = _extent(x, y)
+    last = np.full(width * height, LONG_AGO, np.int64)
+    xs, ys, ts, ps = np.empty_like(x), np.empty_like(y), np.empty_like(t), np.empty_like(p)
+    n = np.int64(0)
+    for i in range(len(x)):
+        to, pixel = np.uint64(n), np.uint64(np.int64(y[i]) * width + np.int64(x[i]))
+        xs[to], ys[to], ts[to], ps[to] = x[i], y[i], t[i], p[i]
+        n += np.int64(t[i] - last[pixel] > refractory_us)
+        last[pixel] = t[i]
+    return xs[:n], ys[:n], ts[:n], ps[:n]
+
+
+@kernel
+def _extent(x: Any, y: Any) -> Any:
+    """Width and height of the part of the sensor that fired."""
+    right, bottom = np.int64(-1), np.int64(-1)
+    for i in range(len(x)):
+        right = max(right, np.int64(x[i]))
+    for i in range(len(y)):
+        bottom = max(bottom, np.int64(y[i]))
+    return right + 1, bottom + 1
+
+
+@kernel
+def _by_time(s: Settings) -> Any:
+    return s.rule == TIME or s.rule == TIME_BINS or s.rule == NUMBER_BY_TIME or s.rule == DURATION
+
+
+@kernel
+def _memory(width: int, height: int, denoise_us: int, keep_warmup: int) -> Any:
+    """Until when each pixel supports its neighbours, with a border that supports nobody in place of bounds checks."""
+    if denoise_us == 0:
+        return np.empty(0, np.int64)
+    pitch = width + 2
+    until = np.full((height + 2) * pitch, LONG_AGO, np.int64)
+    if keep_warmup:
+        for row in range(1, height + 1):
+            until[row * pitch + 1 : row * pitch + 1 + width] = denoise_us
+    return until
+
+
+@kernel
+def _extent_of_records(records: Any) -> Any:
+    """Width and height of the part of the sensor that fired."""
+    width = height = np.int64(0)
+    for i in range(len(records)):
+        y = np.int64(records[i, 1])
+        if y != OVERFLOW_Y:
+            width, height = np.maximum(width, np.int64(records[i, 0]) + 1), np.maximum(height, y + 1)
+    return width, height
+
+
+@kernel
+def _positions_of_records(records: Any, s: Settings, until: Any, pitch: int, positions: Any, times: Any) -> Any:
+    """Write where in a frame each event that survives denoising belongs, and when, and return how many do.
+
+    Every event is written, and the cursor moves on only if it is kept: a branch here would be mispredicted for every
+    third event, and cost more than all the rest. Unsigned indices spare numba's handling of negative ones.
+    """
+    late = 0
+    n = np.int64(0)
+    timed = len(times) > 0
+    for i in range(len(records)):
+        x, y, high = np.int64(records[i, 0]), np.int64(records[i, 1]), np.int64(records[i, 2])
+        if y == OVERFLOW_Y:
+            late += OVERFLOW_US
+            continue
+        positions[np.uint64(n)] = ((high >> 7 & (s.polarities - 1)) * s.height + y) * s.width + x
+        if s.denoise_us == 0 and not timed:
+            n += 1
+            continue
+        t = ((high & 0x7F) << 16 | np.int64(records[i, 3]) << 8 | np.int64(records[i, 4])) + late
+        if timed:
+            times[np.uint64(n)] = t
+        if s.denoise_us == 0:
+            n += 1
+        else:
+            n += _supported(until, (y + 1) * pitch + x + 1, pitch, t, s.denoise_us)
+    return n
+
+
+@kernel
+def _supported(until: Any, pixel: int, pitch: int, t: int, denoise_us: int) -> Any:
+    """1 if a 4-neighbour still supports an event at `pixel` at time `t`, else 0. Either way it supports from now on."""
+    until[np.uint64(pixel)] = t + denoise_us
+    beside = max(until[np.uint64(pixel - 1)], until[np.uint64(pixel + 1)])
+    above_or_below = max(until[np.uint64(pixel - pitch)], until[np.uint64(pixel + pitch)])
+    return np.int64(max(beside, above_or_below) > t)
+
+
+@kernel
+def _frames(positions: Any, times: Any, s: Settings, fraction: float, levels: Any) -> Any:
+    """Slice and count. Events out of order are put in order where it is time that slices."""
+    n = len(positions)
+    if n == 0:
+        return OK, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
+    if _by_time(s) and not _in_order(times):
+        order = np.argsort(times, kind="mergesort")
+        positions, times = positions[order], times[order]
+    start, length, stride, count, rest_to_last = _windows(n, times, s, fraction)
+    if count > s.most_frames:
+        return TOO_MANY, np.empty((0, s.frame_nbytes), np.uint8), count, 0
+    frames = np.zeros((count, s.frame_nbytes), np.uint8)
+    scratch = np.empty(s.polarities * s.height * s.width if s.n_levels else 0, np.uint8)
+    n_saturated = 0
+    for f in range(count):
+        begin = start + f * stride
+        first = _index(begin, times, s, n)
+        end = n if rest_to_last and f == count - 1 else _index(begin + length, times, s, n)
+        shown = positions[first:end]
+        if s.n_levels:
+            scratch[:] = 0
+            _count(shown, scratch)
+            _mark_levels(scratch, levels, s.polarities, frames[f])
+        elif s.as_bits:
+            _mark(shown, frames[f])
+        elif _count(shown, frames[f]):
+            n_saturated += _saturated(shown, s.frame_nbytes)
+    return OK, frames, n, n_saturated
+
+
+@kernel
+def _in_order(times: Any) -> Any:
+    disorder = False
+    for i in range(1, len(times)):
+        disorder |= times[i] < times[i - 1]
+    return not disorder
+
+
+@kernel
+def _windows(n: int, times: Any, s: Settings, fraction: float) -> Any:
+    """Start, length, stride and number of the frames, and whether the last has the rest; of events, or µs `_by_time`.
+
+    All but the number are floats, which hold whole numbers up to 2^53 exactly, and parts of a µs where an overlap makes
+    them. The rules are in `slicing`.
+    """
+    first: Any = np.int64(0)
+    last: Any = first
+    if _by_time(s):
+        first, last = times[0], times[n - 1]
+    size, start = s.size, float(first)
+    if s.rule == EVENTS or s.rule == TIME:
+        window = min(size, n) if s.rule == EVENTS else size
+        stride = size - s.overlap
+        rest = n - window if s.rule == EVENTS else last - first - window
+        count = (rest + stride - 1 if s.include_incomplete else rest) // stride + 1
+        return start, float(window), float(stride), max(count, 1), False
+    if s.rule == NUMBER:
+        return start, float(n // size), float(n // size), size, True
+    if s.rule == NUMBER_BY_TIME:
+        duration = max(1, (last - first) // size)
+        return start, float(duration), float(duration), size, True
+    if s.rule == DURATION:
+        return start, float(size), float(size), max(1, (last - first + size - 1) // size), True
+    base = max(1, (n if s.rule == EVENT_BINS else last - first) // size)
+    if fraction == 0:
+        return start, float(base + s.overlap), float(base), size, False
+    length = base * (1 + fraction)
+    if s.rule == EVENT_BINS:
+        length = float(int(length))
+        return start, length, float(max(1, int(length * (1 - fraction)))), size, False
+    return start, length, length * (1 - fraction), size, False
+
+
+@kernel
+def _index(value: float, times: Any, s: Settings, n: int) -> Any:
+    """The first event that is not before `value`."""
+    if not _by_time(s):
+        return min(np.int64(value), n)
+    key = np.int64(np.ceil(value))
+    low, high = np.int64(0), np.int64(n)
+    while low < high:
+        middle = (low + high) >> 1
+        if times[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def _count(positions: Any, frame: Any) -> Any:
+    """Add 1 at each position, up to 255; returns how many additions were lost at 255."""
+    lost = np.int64(0)
+    for position in positions:
+        count = np.int64(frame[np.uint64(position)]) + 1
+        carry = count >> 8
+        frame[np.uint64(position)] = np.uint8(count - carry)
+        lost += carry
+    return lost
+
+
+@kernel
+def _saturated(positions: Any, values: int) -> Any:
+    """Pixels with more than 255 events: only a frame that lost a count pays for finding out how many it concerns."""
+    counts = np.zeros(values, np.int32)
+    for position in positions:
+        counts[np.uint64(position)] += 1
+    n = np.int64(0)
+    for count in counts:
+        n += np.int64(count > 255)
+    return n
+
+
+@kernel
+def _mark(positions: Any, frame: Any) -> None:
+    """Set the bit of each position, lowest bit of a byte first: frames are born packed."""
+    for position in positions:
+        frame[np.uint64(position >> 3)] |= np.uint8(1 << (position & 7))
+
+
+@kernel
+def _mark_levels(counts: Any, levels: Any, polarities: int, frame: Any) -> None:
+    """Set the bits of the planes [polarity, level, row, column] whose level a count has reached."""
+    pixels = len(counts) // polarities
+    for polarity in range(polarities):
+        for k in range(len(levels)):
+            plane = (polarity * len(levels) + k) * pixels
+            for pixel in range(pixels):
+                bit = plane + pixel
+                reached = counts[np.uint64(polarity * pixels + pixel)] >= levels[k]
+                frame[np.uint64(bit >> 3)] |= np.uint8(np.int64(reached) << (bit & 7))
