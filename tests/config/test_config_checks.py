@@ -156,6 +156,29 @@ def test_a_wrong_prepare_value_is_refused(prepare_yaml: Path, override: str, mes
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.events_per_frame=1500", "data.events_per_frame is for events, and MNIST has images; remove it"),
+        ("data.overlap=0", "data.overlap is for events, and MNIST has images; remove it"),
+        ("data.denoise_time=0", "data.denoise_time is for events, and MNIST has images; remove it"),
+        ("data.on_empty=error", "data.on_empty is for events, and MNIST has images; remove it"),
+        ("data.frames=bits", "data.frames: bits is for events; the images of MNIST are kept as they are, u8: remove"),
+    ],
+)
+def test_a_key_of_events_is_refused_for_images_even_with_its_default(
+    repository: Path, override: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_prepare_config(repository / "configs/prepare_mnist.yaml", [override])
+    assert str(error.value).startswith(f"--override: {message}")
+
+
+def test_keys_that_images_share_with_events_are_accepted(repository: Path) -> None:
+    given = ["data.frames=u8", "data.val_fraction=0", "data.workers=1", "data.shard_recordings=9", "base.seed=1"]
+    assert load_prepare_config(repository / "configs/prepare_mnist.yaml", given).data.val_fraction == 0
+
+
 def test_overlap_is_a_count_or_a_fraction(prepare_yaml: Path) -> None:
     assert load_prepare_config(prepare_yaml, ["data.overlap=0.5"]).data.overlap == 0.5
     assert load_prepare_config(prepare_yaml, ["data.overlap=1"]).data.overlap == 1

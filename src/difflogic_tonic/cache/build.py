@@ -29,6 +29,7 @@ from difflogic_tonic.storage import file_crc32
 if TYPE_CHECKING:
     from difflogic_tonic.cache.sources import Recording, Source
     from difflogic_tonic.events import Framed, FrameRecipe
+    from difflogic_tonic.events.images import ImageRecipe
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Job:
     """What all shards of one variant have in common."""
 
     source: "Source"
-    recipe: "FrameRecipe"
+    recipe: "FrameRecipe | ImageRecipe"
     fingerprint: str
     on_empty: Literal["error", "skip"]
 
@@ -157,8 +158,11 @@ def frame_shard(job: Job, plan: ShardPlan, advance: Callable[[int], None], stop:
 
 def _frame(job: Job, recording: "Recording", data: bytes) -> "Framed":
     from difflogic_tonic.events import frame_recording
+    from difflogic_tonic.events.images import ImageRecipe, frame_image
 
     where = f"{job.source.describe}: {recording.path}"
+    if isinstance(job.recipe, ImageRecipe):
+        return frame_image(data, job.recipe, where)
     framed = frame_recording(data, job.recipe, where)
     if not len(framed.frames) and job.on_empty == "error":
         raise RecordingError(

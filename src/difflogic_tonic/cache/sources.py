@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -222,6 +222,10 @@ def _open_path(facts: DatasetFacts, path: Path, storage: Storage, allow_subset: 
         exists = path.exists()
     if not exists:
         raise DatasetMissing(f"data.data_root={path} does not exist; expected a folder or archive of {facts.name}")
+    if facts.packs:
+        from difflogic_tonic.cache.packs import PackSource
+
+        return PackSource(facts, path, allow_subset)
     if path.is_dir():
         folders = _split_folders(path, facts)
         if folders:
@@ -238,23 +242,39 @@ def _open_path(facts: DatasetFacts, path: Path, storage: Storage, allow_subset: 
 def _split_folders(root: Path, facts: DatasetFacts) -> dict[Split, Path]:
     """The `Train` and `Test` folders with class folders in them, at or below `root`; not everything is searched."""
     found: dict[Split, Path] = {}
+
+    def is_split(folder: Path, inner: list[Path]) -> bool:
+        return folder.name.lower() in SPLIT_FOLDERS and any(path.name in facts.classes for path in inner)
+
+    for folder, inner in folders_below(root, stop=is_split):
+        split = SPLIT_FOLDERS.get(folder.name.lower())
+        if split is None or not is_split(folder, inner):
+            continue
+        if split in found:
+            raise DatasetMismatch(f"{root}: two {split} folders, {found[split]} and {folder}; keep one of them")
+        found[split] = folder
+    return found
+
+
+def folders_below(
+    root: Path, stop: Callable[[Path, list[Path]], bool] = lambda folder, inner: False
+) -> Iterator[tuple[Path, list[Path]]]:
+    """`root` and the folders below it with the folders in each, level by level; not everything is searched.
+
+    Nothing below a folder for which `stop` is true is visited.
+    """
     level = [root]
     for _ in range(SEARCH_DEPTH):
         deeper: list[Path] = []
         for folder in level[:SEARCH_FOLDERS]:
             with storage_errors(folder, "looking for recordings"):
                 inner = sorted(
-                    entry.path for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name)
+                    Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name)
                 )
-            split = SPLIT_FOLDERS.get(folder.name.lower())
-            if split is None or not any(os.path.basename(path) in facts.classes for path in inner):
-                deeper += map(Path, inner)
-            elif split in found:
-                raise DatasetMismatch(f"{root}: two {split} folders, {found[split]} and {folder}; keep one of them")
-            else:
-                found[split] = folder
+            yield folder, inner
+            if not stop(folder, inner):
+                deeper += inner
         level = deeper
-    return found
 
 
 def _list_folders(folders: dict[Split, Path], facts: DatasetFacts) -> Iterator[tuple[Placed, int]]:
@@ -300,6 +320,10 @@ def _holds_recordings(folder: Path, facts: DatasetFacts) -> bool:
         return False
     published = {file.name.lower() for file in facts.files}
     present = {path.name.lower() for path in folder.iterdir()}
+    if facts.packs:
+        from difflogic_tonic.cache.packs import holds_packs
+
+        return holds_packs(facts, folder)
     if _split_folders(folder, facts) or (published and published <= present):
         return True
     from difflogic_tonic.cache.archives import is_archive_name

@@ -29,9 +29,15 @@ def summary_lines(prepared: Prepared, config: PrepareConfig) -> list[str]:
 
 
 def _shape(manifest: Manifest) -> str:
-    kind = "counts up to 255" if manifest.storage == "u8" else "bits"
+    values = "values" if is_images(manifest) else "counts"
+    kind = f"{values} up to 255" if manifest.storage == "u8" else "bits"
     channels, height, width = manifest.frame_shape
     return f"frames of {channels} x {height} x {width} {kind}"
+
+
+def is_images(manifest: Manifest) -> bool:
+    """Whether the frames are images, not counts of events."""
+    return manifest.parameters.get("kind") == "images"
 
 
 def _split_lines(manifest: Manifest) -> list[str]:
@@ -52,7 +58,7 @@ def _notices(manifest: Manifest) -> list[str]:
     if manifest.skipped:
         first = manifest.recordings.paths[manifest.skipped[0]]
         notices.append(f"  {len(manifest.skipped):,} recordings without events were left out, {first} first")
-    if manifest.storage == "u8":
+    if manifest.storage == "u8" and not is_images(manifest):
         notices.append(f"  {manifest.n_saturated:,} pixels had more than 255 events and were cut to that")
     return notices
 

@@ -139,7 +139,7 @@ def open_index(facts: DatasetFacts, archives: tuple[Path, ...], folder: Path, pr
     """The index of the archives, kept in `folder`; made, with the packs it needs, if it is not there or not current."""
     with storage_errors(archives[0], "opening an archive"):
         sources = [file_facts(path) for path in archives]
-    key = hashlib.sha256(json.dumps([INDEX_VERSION, facts.name, facts.kind, sources]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([INDEX_VERSION, facts.name, facts.format, sources]).encode()).hexdigest()[:16]
     path = folder / f"{key}.json"
     found = _find_index(path)
     if found:

@@ -5,3 +5,6 @@ SEMANTICS_VERSION = 1
 
 DIGITS_VERSION = 1
 """Raised when any byte of a DIGITS_DVS recording changes."""
+
+IMAGE_VERSION = 1
+"""Raised when the same image gives another frame than before."""
