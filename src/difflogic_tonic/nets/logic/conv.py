@@ -100,6 +100,14 @@ class LogicConv(LogicNeurons):
         images = values.view(self.out_channels, rows, columns, -1).permute(3, 0, 1, 2)
         return F.max_pool2d(images, 2) if self.pool else images.contiguous()
 
+    def check_taps(self) -> None:
+        """ConfigError where a tap is outside of the receptive field: the state of another network was loaded."""
+        low = self.taps.amin((0, 1)).tolist()
+        high = self.taps.amax((0, 1)).tolist()
+        bounds = (self.input_shape[0], self.kernel_size, self.kernel_size)
+        if min(low) < 0 or any(value >= bound for value, bound in zip(high, bounds, strict=True)):
+            raise ConfigError(f"taps read {low} to {high} where there are [0, 0, 0] to {[n - 1 for n in bounds]}")
+
     def _leaf_rows(self) -> Tensor:
         """int64[out_channels * leaves * positions]: channel, row and column in the padded image as one number."""
         _, height, width = (side + 2 * self.padding for side in self.input_shape)

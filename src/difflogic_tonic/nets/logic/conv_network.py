@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.nets.logic import cpu
+from difflogic_tonic.nets.logic.backend import find_engine
 from difflogic_tonic.nets.logic.conv import LogicConv, Shape
+from difflogic_tonic.nets.logic.conv_cpu import run_trees
 from difflogic_tonic.nets.logic.network import LogicNetwork
 
 
@@ -82,7 +85,15 @@ class ConvLogicNetwork(nn.Module):
         """x [batch, *input_shape], floating (taken as it is) or integer/bool (above zero is 1); `lengths` is unused."""
         # products of many gates and sums over thousands of them need more digits than autocast would leave them
         with torch.autocast(x.device.type, enabled=False):
-            for layer in self.trees:
-                x = layer(x)
+            layers = self._layers()
+            engine = find_engine(self.backend, x, layers[0].weight)
+            if engine is not None and engine.module is cpu:
+                x = run_trees(self, layers, x)
+            else:  # there are no kernels for trees on a GPU
+                for layer in layers:
+                    x = layer(x)
         logits: Tensor = self.dense(x.flatten(1))
         return logits
+
+    def _layers(self) -> list[LogicConv]:
+        return list(self.trees)  # type: ignore[arg-type]  # a ModuleList does not say of what

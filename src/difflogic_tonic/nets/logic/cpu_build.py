@@ -62,12 +62,11 @@ def build_library(compiler: str, folder: Path) -> Path:
     descriptor, partial = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=folder)
     os.close(descriptor)
     try:
-        done = subprocess.run(
-            [compiler, *FLAGS, str(SOURCES / "stack.c"), "-o", partial], capture_output=True, text=True, check=False
-        )
+        sources = [str(source) for source in sorted(SOURCES.glob("*.c"))]
+        done = subprocess.run([compiler, *FLAGS, *sources, "-o", partial], capture_output=True, text=True, check=False)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]
-            raise KernelUnavailable(f"{compiler} failed on {SOURCES / 'stack.c'}: {' '.join(lines[:1])}")
+            raise KernelUnavailable(f"{compiler} failed on {' '.join(lines[:1])}")
         os.chmod(partial, 0o755)
         os.replace(partial, target)
     finally:

@@ -14,18 +14,4 @@ static const struct variant NAME(variant) = {
 #endif
 };
 
-#undef FV
-#undef IV
-#undef BYTES
-#undef LOAD
-#undef STORE
-#undef LOAD_LOOSE
-#undef STORE_LOOSE
-#undef INLINE
-#undef UNPACK_LOW
-#undef UNPACK_HIGH
-#undef PAIRS_LOW
-#undef PAIRS_HIGH
-#undef LEAST
-#undef MOST
-#undef PICK
+#include "vectors_end.h"
