@@ -11,11 +11,10 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from difflogic_tonic.errors import ConfigError, RecordingError
-from difflogic_tonic.events.formats.aedat2 import decode_aedat2, decoder_for
+from difflogic_tonic.events.formats import aedat2, aedat4, arrays, es, hdf5, text
 from difflogic_tonic.events.formats.aedat3 import decode_aedat3
 from difflogic_tonic.events.formats.atis import decode_bin
 from difflogic_tonic.events.formats.dat import decode_dat
-from difflogic_tonic.events.formats.es import MAGIC, decode_es
 from difflogic_tonic.events.formats.evt import decode_evt2, decode_evt3
 from difflogic_tonic.events.formats.recorded import Decoder, Recorded
 from difflogic_tonic.events.formats.recorded import Raw as Raw
@@ -48,19 +47,32 @@ def mentions(*words: bytes) -> Callable[[bytes], bool]:
 
 FORMATS: dict[str, Format] = {
     "atis": Format("ATIS .bin", decode_bin, (".bin",)),
-    "aedat2": Format("AEDAT 2.0, by the camera in its header", decode_aedat2, (".aedat",), starts(b"#!AER-DAT2")),
-    "aedat2-dvs128": Format("AEDAT 2.0 of a DVS128", decoder_for("dvs128")),
-    "aedat2-cifar10dvs": Format("AEDAT 2.0 of CIFAR10-DVS", decoder_for("cifar10dvs")),
-    "aedat2-pokerdvs": Format("AEDAT 2.0 of POKER-DVS", decoder_for("pokerdvs")),
-    "aedat2-davis240": Format("AEDAT 2.0 of a DAVIS240", decoder_for("davis240")),
-    "aedat2-davis346": Format("AEDAT 2.0 of a DAVIS346", decoder_for("davis346")),
+    "aedat2": Format(
+        "AEDAT 2.0, by the camera in its header", aedat2.decode_aedat2, (".aedat",), starts(b"#!AER-DAT2")
+    ),
+    "aedat2-dvs128": Format("AEDAT 2.0 of a DVS128", aedat2.decoder_for("dvs128")),
+    "aedat2-cifar10dvs": Format("AEDAT 2.0 of CIFAR10-DVS", aedat2.decoder_for("cifar10dvs")),
+    "aedat2-pokerdvs": Format("AEDAT 2.0 of POKER-DVS", aedat2.decoder_for("pokerdvs")),
+    "aedat2-davis240": Format("AEDAT 2.0 of a DAVIS240", aedat2.decoder_for("davis240")),
+    "aedat2-davis346": Format("AEDAT 2.0 of a DAVIS346", aedat2.decoder_for("davis346")),
     "aedat3": Format("AEDAT 3.1", decode_aedat3, (".aedat",), starts(b"#!AER-DAT3")),
+    "aedat4": Format("AEDAT 4", aedat4.decode_aedat4, (".aedat4", ".aedat"), starts(aedat4.MAGIC)),
     "dat": Format("Prophesee DAT", decode_dat, (".dat",), starts(b"%")),
     "evt2": Format(
         "Prophesee RAW, EVT 2.0", decode_evt2, (".raw",), mentions(b"evt 2.0", b"format evt2;", b"format evt2\n")
     ),
     "evt3": Format("Prophesee RAW, EVT 3.0", decode_evt3, (".raw",), mentions(b"evt 3.0", b"format evt3")),
-    "es": Format("Event Stream", decode_es, (".es",), starts(MAGIC)),
+    "es": Format("Event Stream", es.decode_es, (".es",), starts(es.MAGIC)),
+    "hdf5": Format("HDF5", hdf5.decode_hdf5, (".h5", ".hdf5"), starts(hdf5.MAGIC)),
+    "npy": Format("NumPy array", arrays.decode_npy, (".npy",), starts(arrays.MAGIC)),
+    "npy-xytp": Format("NumPy array, columns x y t p", arrays.decoder_for(arrays.decode_npy, "xytp")),
+    "npy-txyp": Format("NumPy array, columns t x y p", arrays.decoder_for(arrays.decode_npy, "txyp")),
+    "npz": Format("NumPy archive", arrays.decode_npz, (".npz",), starts(b"PK")),
+    "npz-xytp": Format("NumPy archive, columns x y t p", arrays.decoder_for(arrays.decode_npz, "xytp")),
+    "npz-txyp": Format("NumPy archive, columns t x y p", arrays.decoder_for(arrays.decode_npz, "txyp")),
+    "text": Format("text", text.decode_text, (".txt", ".csv", ".tsv"), lambda head: b"\0" not in head),
+    "text-xytp": Format("text, columns x y t p", text.decoder_for("xytp")),
+    "text-txyp": Format("text, columns t x y p", text.decoder_for("txyp")),
 }
 """Name → format; `detect` gives the first that fits."""
 

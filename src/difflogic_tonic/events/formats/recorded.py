@@ -15,6 +15,7 @@ Raw: TypeAlias = npt.NDArray[np.uint8]
 """The content of a file: u8[n], read-only."""
 
 COUNTER_RANGE = 1 << 32
+LARGEST_SENSOR = 1 << 16
 LINE_LIMIT = 1 << 16  # a longer "line" is binary data, or a file that only pretends to be text
 
 

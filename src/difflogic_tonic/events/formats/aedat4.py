@@ -1,0 +1,237 @@
+"""AEDAT 4, the format of DV: packets of FlatBuffers, each compressed with LZ4, Zstandard or not at all.
+
+Source: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-4.0.html. After "#!AER-DAT4.0"
+comes the size of the header and the header, a FlatBuffer "IOHE": compression, position of the table of packets (-1 if
+the recording was cut short), XML that describes the streams. A packet is the number of its stream and its size (32 bits
+each), then a FlatBuffer with its own size in front; for events "EVTS": one vector of 16-byte structures, time in µs (64
+bits), x, y (16 each), polarity (8).
+
+FlatBuffers are read here, with every offset checked: the generated readers trust the file. Needs `lz4` or `zstandard`.
+"""
+
+import struct
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+
+from difflogic_tonic.errors import ConfigError, RecordingError
+from difflogic_tonic.events.formats.recorded import LARGEST_SENSOR, Raw, Recorded, aligned, damaged, outside, room
+from difflogic_tonic.events.jit import kernel
+
+MAGIC = b"#!AER-DAT4.0\r\n"
+NONE, LZ4, LZ4_HIGH, ZSTD, ZSTD_HIGH = range(5)
+EVENT_BYTES = 16
+GROWTH = 255
+"""No stream of LZ4 grows more; Zstandard could, but not with events."""
+
+
+class Stream(NamedTuple):
+    """The only stream of events of a file."""
+
+    number: int
+    width: int | None
+    height: int | None
+
+
+class Unreadable(Exception):
+    """An offset of a FlatBuffer leads out of it, or compressed data is damaged; the caller knows where."""
+
+
+def decode_aedat4(raw: Raw, where: str) -> Recorded:
+    """The events of an AEDAT 4 file with one stream of events; other streams are left out.
+
+    `RecordingError` for several streams of events, a packet that is cut off or cannot be unpacked, and a pixel outside
+    the sensor; `ConfigError` if the library for its compression is not installed.
+    """
+    if raw[: len(MAGIC)].tobytes() != MAGIC:
+        raise damaged(where, "no header, expected #!AER-DAT4.0,", 0)
+    start = len(MAGIC)
+    try:
+        compression, table, xml = read_header(raw, start)
+    except Unreadable as error:
+        raise damaged(where, f"header: {error}", start) from error
+    stream = stream_of(xml, where)
+    start += 4 + uint32(raw, start)
+    end = table if table > 0 else len(raw)
+    if not start <= end <= len(raw):
+        raise damaged(where, f"the table of packets is said to be at byte {table:,}; cut off", start)
+    packets = []
+    for at, size in packets_of(raw, start, end, stream.number, where):
+        try:
+            packets.append((at, elements_of(unpacked(raw[at : at + size], compression, where))))
+        except Unreadable as error:
+            raise damaged(where, f"packet: {error}", at) from error
+    return columns_of(packets, stream, where)
+
+
+def columns_of(packets: list[tuple[int, Any]], stream: Stream, where: str) -> Recorded:
+    """The events of all packets, each given by the byte where it lies in the file and its structures."""
+    columns = room(sum(len(pairs) for _, pairs in packets) // 2)
+    width, height = stream.width or LARGEST_SENSOR, stream.height or LARGEST_SENSOR
+    n = 0
+    for at, pairs in packets:
+        bad = _aedat4(pairs, width, height, n, *columns)
+        if bad >= 0:
+            x, y = (int(pairs[2 * bad + 1]) >> shift & 0xFFFF for shift in (0, 16))
+            raise outside(where, x, y, at, width, height)
+        n += len(pairs) // 2
+    return Recorded(columns.events(n), stream.width, stream.height)
+
+
+def read_header(raw: Raw, start: int) -> tuple[int, int, str]:
+    """Compression, position of the table of packets, and XML."""
+    size = uint32(raw, start)
+    if start + 4 + size > len(raw):
+        raise Unreadable(f"{size:,} bytes, more than there are")
+    body = raw[start : start + 4 + size]
+    root = root_of(body, b"IOHE")
+    compression, table, xml = (field_of(body, root, number) for number in range(3))
+    kind = unpack(body, "<i", compression) if compression else NONE
+    if not NONE <= kind <= ZSTD_HIGH:
+        raise Unreadable(f"compression {kind}")
+    if not xml:
+        raise Unreadable("no description of the streams")
+    text = xml + uint32(body, xml)
+    length = uint32(body, text)
+    if text + 4 + length > len(body):
+        raise Unreadable("the description of the streams is cut off")
+    description = body[text + 4 : text + 4 + length].tobytes().decode("utf-8", "replace")
+    return kind, unpack(body, "<q", table) if table else -1, description
+
+
+def stream_of(xml: str, where: str) -> Stream:
+    """The only stream of events in the description."""
+    if "<!" in xml:
+        raise RecordingError(f"{where}: the description of the streams has declarations; expected plain XML")
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise RecordingError(f"{where}: the description of the streams is damaged ({error}); copy it again") from error
+    streams = []
+    for node in root.findall("./node[@name='outInfo']/node"):
+        values = {attribute.get("key"): attribute.text or "" for attribute in node.iter("attr")}
+        number = node.get("name") or ""
+        if values.get("typeIdentifier") == "EVTS" and number.isdecimal():
+            sizes = [values.get(key, "") for key in ("sizeX", "sizeY")]
+            width, height = (int(size) if size.isdecimal() and int(size[:9]) > 0 else None for size in sizes)
+            streams.append(Stream(int(number[:9]), width, height))
+    if len(streams) != 1:
+        raise RecordingError(f"{where}: {len(streams)} streams of events; expected one, export the one you need")
+    return streams[0]
+
+
+def packets_of(raw: Raw, start: int, end: int, stream: int, where: str) -> Any:
+    """Byte and size of the content of every packet of `stream`."""
+    while start < end:
+        if start + 8 > end:
+            raise damaged(
+                where, "the header of a packet is cut off", start, "copy it again, or export the rest with DV"
+            )
+        number, size = struct.unpack_from("<ii", raw.data, start)
+        if size < 0 or start + 8 + size > end:
+            raise damaged(where, f"a packet of {size:,} bytes is cut off", start, "copy it again, or export it with DV")
+        if number == stream:
+            yield start + 8, size
+        start += 8 + size
+
+
+def unpacked(body: Raw, compression: int, where: str) -> Raw:
+    """The FlatBuffer of a packet."""
+    limit = GROWTH * len(body) + 1024
+    if compression == NONE:
+        return body
+    unpack = unpack_lz4 if compression in (LZ4, LZ4_HIGH) else unpack_zstd
+    try:
+        return np.frombuffer(unpack(body, limit), np.uint8)
+    except ImportError as error:
+        library = "lz4" if compression in (LZ4, LZ4_HIGH) else "zstandard"
+        raise ConfigError(f"{where}: is compressed with {library}, not installed; pip install {library}") from error
+
+
+def unpack_lz4(body: Raw, limit: int) -> bytes:
+    """The content of a frame of LZ4, at most `limit` bytes."""
+    from lz4.frame import LZ4FrameDecompressor
+
+    reader = LZ4FrameDecompressor()
+    try:
+        content: bytes = reader.decompress(body.data, max_length=limit)
+    except RuntimeError as error:
+        raise Unreadable(str(error)) from error
+    if not reader.eof:
+        raise Unreadable("the compressed data is cut off, or grows too much")
+    return content
+
+
+def unpack_zstd(body: Raw, limit: int) -> bytes:
+    """The content of a frame of Zstandard, at most `limit` bytes."""
+    import zstandard
+
+    try:
+        claimed = zstandard.frame_content_size(body.data)
+        if claimed > limit:
+            raise Unreadable(f"claims to grow from {len(body):,} to {claimed:,} bytes")
+        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        return reader.decompress(body.data, max_output_size=limit)
+    except zstandard.ZstdError as error:
+        raise Unreadable(str(error)) from error
+
+
+def elements_of(body: Raw) -> Any:
+    """The structures of a packet of events: i64[2 n], time and then the rest of each."""
+    root = root_of(body, b"EVTS")
+    field = field_of(body, root, 0)
+    if not field:
+        return np.empty(0, np.int64)
+    vector = field + uint32(body, field)
+    n = uint32(body, vector)
+    if vector + 4 + EVENT_BYTES * n > len(body):
+        raise Unreadable(f"{n:,} events, more than there are")
+    pairs = aligned(body[vector + 4 : vector + 4 + EVENT_BYTES * n].view(np.int64))
+    pairs.flags.writeable = False
+    return pairs
+
+
+def root_of(body: Raw, identifier: bytes) -> int:
+    """Where the table of a FlatBuffer with its size in front lies."""
+    if body[8:12].tobytes() != identifier:
+        raise Unreadable(f"no {identifier.decode()}")
+    return 4 + uint32(body, 4)
+
+
+def field_of(body: Raw, table: int, number: int) -> int:
+    """Where a field of a table lies, 0 if it is left out."""
+    fields = table - unpack(body, "<i", table)
+    if 4 + 2 * number >= unpack(body, "<H", fields):
+        return 0
+    offset = unpack(body, "<H", fields + 4 + 2 * number)
+    return table + offset if offset else 0
+
+
+def uint32(body: Raw, at: int) -> int:
+    """The 32-bit word at `at`."""
+    return unpack(body, "<I", at)
+
+
+def unpack(body: Raw, layout: str, at: int) -> int:
+    """The number at `at`. `Unreadable` if that is not inside."""
+    if at < 0 or at + struct.calcsize(layout) > len(body):
+        raise Unreadable(f"an offset leads to byte {at:,} of {len(body):,}")
+    number: int = struct.unpack_from(layout, body.data, at)[0]
+    return number
+
+
+@kernel
+def _aedat4(pairs: Any, width: int, height: int, n: int, x: Any, y: Any, t: Any, p: Any) -> Any:
+    """Fill the columns from row `n` on; -1, or the number of an event that cannot be, in this packet."""
+    impossible = 0
+    for i in range(len(pairs) // 2):
+        rest = pairs[2 * i + 1]
+        column, row = rest & 0xFFFF, rest >> 16 & 0xFFFF
+        x[n + i], y[n + i], t[n + i], p[n + i] = column, row, pairs[2 * i], rest >> 32 & 1
+        impossible |= int((column >= width) | (row >= height))
+    if impossible:
+        for i in range(len(pairs) // 2):
+            if pairs[2 * i + 1] & 0xFFFF >= width or pairs[2 * i + 1] >> 16 & 0xFFFF >= height:
+                return i
+    return -1
