@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from difflogic_tonic.nets.logic import LogicLayer
+from difflogic_tonic.nets.logic import LogicNeurons
 
 
 def describe(model: nn.Module, frame_shape: tuple[int, int, int]) -> dict[str, int]:
@@ -18,7 +18,7 @@ def describe(model: nn.Module, frame_shape: tuple[int, int, int]) -> dict[str, i
     macs = _macs(model, frame_shape)
     if macs:
         counts["macs"] = macs
-    gates = sum(module.out_features for module in model.modules() if isinstance(module, LogicLayer))
+    gates = sum(module.circuit_gates for module in model.modules() if isinstance(module, LogicNeurons))
     if gates:
         counts["gates"] = gates
     return counts

@@ -15,7 +15,8 @@ def to_netlist(model: nn.Module) -> Netlist:
 
     Input i of the netlist is feature i of the network: whatever makes a frame binary stays outside. On such inputs
     class scores divided by tau are the logits of `hard_mode`. Of a recurrent network it is the circuit of one frame,
-    whose last inputs are the state; of a convolutional one every position of a tree is gates of its own. ConfigError where `model` holds no logic network.
+    whose last inputs are the state; of a convolutional one a tree has gates of its own at every position. ConfigError
+    where `model` holds no logic network.
     """
     networks = [module for module in model.modules() if isinstance(module, LogicNetwork)]
     if len(networks) != 1:

@@ -5,6 +5,7 @@
 | `gates`    | the sixteen gates as truth tables, and their composition                 |
 | `circuit`  | `Netlist`: flat arrays of gates, outputs grouped by class                |
 | `graph`    | levels and live nodes                                                    |
+| `trees`    | from convolutional logic trees                                           |
 | `simplify` | constants, wires, inverters, reconvergence, equal gates, dead gates      |
 | `counting` | gates by type, depth, unused inputs                                      |
 | `evaluate` | 64 samples per word: the reference for faster evaluators and exporters   |
@@ -19,17 +20,20 @@ from difflogic_tonic.netlist.gates import GATE_NAMES
 from difflogic_tonic.netlist.saving import load_netlist, save_netlist
 from difflogic_tonic.netlist.simplify import simplify
 from difflogic_tonic.netlist.steps import one_step, step, step_scores
+from difflogic_tonic.netlist.trees import TreeLayer, netlist_from_trees
 
 __all__ = [
     "GATE_NAMES",
     "Counts",
     "Netlist",
+    "TreeLayer",
     "class_scores",
     "count",
     "evaluate",
     "evaluate_words",
     "load_netlist",
     "netlist_from_layers",
+    "netlist_from_trees",
     "one_step",
     "pack_samples",
     "save_netlist",
