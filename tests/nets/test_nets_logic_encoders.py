@@ -3,7 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from difflogic_tonic.nets.logic import LogicNetwork
-from difflogic_tonic.nets.logic.encoders import Thermometer, distributive_thresholds, fixed_thresholds
+from difflogic_tonic.nets.logic.encoders import (
+    Thermometer,
+    distributive_thresholds,
+    even_thresholds,
+    fixed_thresholds,
+    listed_thresholds,
+)
 
 
 def test_fixed_thresholds_count_up_from_one_event():
@@ -43,3 +49,25 @@ def test_thresholds_travel_with_the_weights_and_feed_a_logic_network():
     counts = torch.randint(4, (6, 2, 3, 2), generator=torch.Generator().manual_seed(1))
     assert torch.equal(other(counts), one(counts))
     assert LogicNetwork(24, 30, 2, 3)(one(counts)).shape == (6, 3)
+
+
+def test_even_thresholds_cut_the_range_of_a_pixel_into_equal_parts():
+    assert even_thresholds(1).tolist() == [128]
+    assert even_thresholds(3).tolist() == [64, 128, 192]
+    assert even_thresholds(2).tolist() == [86, 171]  # 85 and a third, 170 and two thirds
+
+
+@given(seed=st.integers(0, 1000), levels=st.integers(1, 4))
+def test_bytes_are_compared_as_the_numbers_they_are(seed, levels):
+    generator = torch.Generator().manual_seed(seed)
+    thresholds = torch.rand(levels, 5, generator=generator) * 260 + 0.01  # some beyond what a byte can be
+    thresholds[0, :3] = torch.tensor([1.0, 255.0, 256.0])
+    counts = torch.randint(256, (9, 5), generator=generator).to(torch.uint8)
+    counts[0], counts[1] = 0, 255
+    encoder = Thermometer(thresholds)
+    assert torch.equal(encoder(counts), encoder(counts.float()))
+
+
+def test_listed_thresholds_are_taken_as_they_are():
+    bits = Thermometer(listed_thresholds([2, 7]))(torch.tensor([[1, 2, 7]], dtype=torch.uint8))
+    assert bits.int().tolist() == [[0, 1, 1, 0, 0, 1]]

@@ -118,19 +118,20 @@ class Workshop:
         model = models.build(config.model, SHAPE, CLASSES, config.base.seed)
         identity = Identity(config.to_dict(), "f" * 64, ["a", "b", "c"], SHAPE, torch.get_num_threads())
         precision = Precision(config.train.amp, torch.device("cpu"))
-        return TrainingState(model, build_optimizer(config.train, model), precision, identity)
+        return TrainingState(model, build_optimizer(config.training, model), precision, identity)
 
     def plan(self, config: TrainConfig, state: TrainingState, splits: tuple[str, ...] = ("val", "test")) -> Plan:
         size, hard = config.train.dataloader.batch_size, has_hard_mode(state.model)
         evaluated = {name: TinyBatches(8, config.view, size, 5 + len(name), False) for name in splits}
         return Plan(
-            config=config.train,
+            config=config.training,
             classes=CLASSES,
             view=config.view,
             device=torch.device("cpu"),
             train=TinyBatches(20, config.view, size, 3, True),
             evaluated=evaluated,
             phases=tuple(Phase(name, kind, 8) for name in splits for kind in ((False, True) if hard else (False,))),
+            logic=config.model.difflogic if hard else None,
         )
 
     @contextmanager
