@@ -68,12 +68,12 @@ def davis(width: int, height: int) -> AddressMap:
 MAPS = {
     "dvs128": AddressMap(128, 128, Field(1, 7, True), Field(8, 7, True), 0, 0, DVS128_SYNC),
     "cifar10dvs": AddressMap(128, 128, Field(8, 7, True), Field(1, 7, True), 0, 0, DVS128_SYNC),
-    "pokerdvs": AddressMap(32, 32, Field(1, 7, False), Field(8, 7, False), 0, 0, DVS128_SYNC),
+    "pokerdvs": AddressMap(35, 35, Field(1, 7, False), Field(8, 7, False), 0, 0, DVS128_SYNC),
     "davis240": davis(240, 180),
     "davis346": davis(346, 260),
 }
 """Name → map. "dvs128" and the DAVIS are as jAER shows them on the screen, with row 0 turned to the top; "cifar10dvs"
-is how CIFAR10-DVS is read everywhere (the axes swapped); "pokerdvs" is the bits of a 32x32 clip as they are."""
+is how CIFAR10-DVS is read everywhere (the axes swapped); "pokerdvs" is the bits of a small clip as they are."""
 
 CHIPS = {"DAVIS240": "davis240", "DAVIS346": "davis346", "DVS128": "dvs128", "TMPDIFF128": "dvs128"}
 """Part of the header's "AEChip" line → map; files without such a line are of a DVS128."""

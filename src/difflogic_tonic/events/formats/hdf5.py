@@ -26,10 +26,11 @@ def decode_hdf5(raw: Raw, where: str) -> Recorded:
         raise damaged(where, "no signature of HDF5", 0)
     try:
         with opened(raw) as file:
-            return recording_in(file, len(raw), where)
+            columns, power = columns_in(file, len(raw), where)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeDecodeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RecordingError(f"{where}: HDF5 cannot read it ({reason}); copy or unpack the file again") from error
+    return recorded(columns, where, power)
 
 
 def opened(raw: Raw) -> h5py.File:
@@ -40,8 +41,8 @@ def opened(raw: Raw) -> h5py.File:
     return h5py.File(h5py.h5f.open(b"recording", h5py.h5f.ACC_RDONLY, fapl=access))
 
 
-def recording_in(file: h5py.File, n_bytes: int, where: str) -> Recorded:
-    """The only recording among the groups and datasets of the file."""
+def columns_in(file: h5py.File, n_bytes: int, where: str) -> tuple[dict[str, Any], int | None]:
+    """The columns of the only recording in the file, and the power of ten that makes µs of its time, if known."""
     found: list[Any] = []
     groups: dict[str, list[str]] = {}
     seen = 0
@@ -64,11 +65,10 @@ def recording_in(file: h5py.File, n_bytes: int, where: str) -> Recorded:
     if isinstance(found[0], h5py.Dataset):
         roles, power = roles_of(list(found[0].dtype.names), where)
         table = values_of(found[0], n_bytes, where)
-        return recorded({role: table[name] for role, name in roles.items()}, where, power)
+        return {role: table[name] for role, name in roles.items()}, power
     names = groups[found[0].name.strip("/")]
     roles, power = roles_of(names, where)
-    columns = {role: values_of(found[0][name], n_bytes, where) for role, name in roles.items()}
-    return recorded(columns, where, power)
+    return {role: values_of(found[0][name], n_bytes, where) for role, name in roles.items()}, power
 
 
 def values_of(dataset: h5py.Dataset, n_bytes: int, where: str) -> np.ndarray[Any, Any]:
