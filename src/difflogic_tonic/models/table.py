@@ -45,7 +45,10 @@ def build_difflogic(model: Model, frame_shape: FrameShape, classes: int, seed: i
         state, readout = logic.recurrent.state, logic.recurrent.readout
         steps = RecurrentLogicNetwork(prod(planes), state, classes=classes, readout=readout, **common)
         return BinaryFrames(steps, encoder, sequence=True)
-    return BinaryFrames(LogicNetwork(prod(planes), classes=classes, input_shape=planes, **common), encoder)
+    dense = LogicNetwork(
+        prod(planes), classes=classes, input_shape=planes, wiring_candidates=logic.wiring_candidates, **common
+    )
+    return BinaryFrames(dense, encoder)
 
 
 def build_cnn(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:

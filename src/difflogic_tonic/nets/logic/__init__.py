@@ -5,6 +5,7 @@
 | `gates`           | the sixteen gates and their four coefficients                                                  |
 | `parametrization` | from trained numbers to coefficients: raw, light, walsh; soft, hard and Gumbel estimators      |
 | `wiring`          | which inputs a neuron reads: random, unique, structured                                        |
+| `learnable`       | inputs chosen in training, among candidates                                                    |
 | `layer`           | one layer in plain torch, the reference; hard mode                                             |
 | `network`         | the stack with its head, one module                                                            |
 | `conv`, `conv_network` | convolutional logic trees with OR-pooling; layers of them before a dense stack            |
@@ -30,6 +31,7 @@ from difflogic_tonic.nets.logic.encoders import (
 from difflogic_tonic.nets.logic.gate_report import logic_report
 from difflogic_tonic.nets.logic.gates import GATE_NAMES, gate_coefficients
 from difflogic_tonic.nets.logic.layer import LogicLayer, LogicNeurons, hard_mode, has_hard_mode, set_temperature
+from difflogic_tonic.nets.logic.learnable import LearnableLayer, freeze_wiring
 from difflogic_tonic.nets.logic.network import GroupSum, LogicNetwork, check_sizes, default_tau
 from difflogic_tonic.nets.logic.recurrent import RecurrentLogicNetwork
 
@@ -37,6 +39,7 @@ __all__ = [
     "GATE_NAMES",
     "ConvLogicNetwork",
     "GroupSum",
+    "LearnableLayer",
     "LogicConv",
     "LogicLayer",
     "LogicNetwork",
@@ -48,6 +51,7 @@ __all__ = [
     "distributive_thresholds",
     "even_thresholds",
     "fixed_thresholds",
+    "freeze_wiring",
     "gate_coefficients",
     "hard_mode",
     "has_hard_mode",

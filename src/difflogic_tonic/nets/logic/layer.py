@@ -102,11 +102,19 @@ class LogicLayer(LogicNeurons):
             wiring.shape[1], parametrization=parametrization, estimator=estimator, init=init, generator=generator
         )
         self.in_features = in_features
+        self._connect(wiring)
+
+    def _connect(self, wiring: Tensor) -> None:
         self.register_buffer("wiring", wiring)
 
     @property
     def out_features(self) -> int:
         return self.weight.shape[0]
+
+    @property
+    def has_fixed_wiring(self) -> bool:
+        """Whether a neuron reads two inputs now, as kernels expect, and not a mean of several."""
+        return True
 
     def forward(self, x: Tensor, coefficients: Tensor | None = None) -> Tensor:
         """`coefficients` [n, 4]: instead of what the method of this name would give now."""

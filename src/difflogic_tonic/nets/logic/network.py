@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic.backend import BACKENDS, find_engine, run_on
 from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
+from difflogic_tonic.nets.logic.learnable import LearnableLayer, draw_candidates
 from difflogic_tonic.nets.logic.peer import COMPUTES
 from difflogic_tonic.nets.logic.wiring import WIRINGS, Place, check_connected
 
@@ -63,7 +65,8 @@ class LogicNetwork(nn.Module):
     """float [batch, in_features], values in [0, 1] -> logits float32[batch, classes].
 
     `num_neurons` is the width of all `num_layers` layers, or one width per layer. `tau` None is `default_tau`.
-    `init` None is residual above six layers, else random. `wiring` is one of WIRINGS, or a function like those.
+    `init` None is residual above six layers, else random. `wiring` is one of WIRINGS, a function like those, or
+    `learnable`: training chooses each input of a neuron among `wiring_candidates`, in plain torch.
     `input_shape` (channels, rows, columns) is what structured wiring takes for the neighbourhood of features; the other
     wirings ignore it. All randomness of the start comes from `seed`: the global generator is neither read nor moved.
     """
@@ -82,6 +85,7 @@ class LogicNetwork(nn.Module):
         estimator: str = "soft",
         init: str | None = None,
         wiring: str | Callable[[Place, torch.Generator], Tensor] = "random",
+        wiring_candidates: int = 8,
         input_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -95,8 +99,10 @@ class LogicNetwork(nn.Module):
                 f" not {parametrization} with {estimator}; use auto"
             )
         if isinstance(wiring, str):
-            check_choice("wiring", wiring, WIRINGS)
-            wiring = WIRINGS[wiring]
+            check_choice("wiring", wiring, (*WIRINGS, "learnable"))
+            if wiring == "learnable" and backend not in ("auto", "eager"):
+                raise ConfigError(f"backend {backend} has no learnable wiring, plain torch has: use auto")
+            wiring = WIRINGS.get(wiring) or partial(draw_candidates, wiring_candidates)
         check_sizes(in_features, widths, classes)
         if init is None:
             init = "residual" if num_layers > RESIDUAL_ABOVE_LAYERS else "random"
@@ -106,10 +112,11 @@ class LogicNetwork(nn.Module):
         self.layers = nn.ModuleList()
         for layer, (before, after) in enumerate(pairwise((in_features, *widths))):
             place = Place(before, after, layer, num_layers, classes, input_shape)
+            wires = wiring(place, generator)
             self.layers.append(
-                LogicLayer(
+                (LogicLayer if wires.dim() == 2 else LearnableLayer)(
                     before,
-                    wiring(place, generator),
+                    wires,
                     parametrization=parametrization,
                     estimator=estimator,
                     init=init,
@@ -129,7 +136,8 @@ class LogicNetwork(nn.Module):
         x = x.flatten(1)
         columns = (self.in_features + 7) // 8 if packed else self.in_features
         assert x.shape[1] == columns, (x.shape, columns)
-        engine = find_engine(self.backend, x, self._layers()[0].weight)
+        fixed = all(layer.has_fixed_wiring for layer in self._layers())
+        engine = find_engine(self.backend, x, self._layers()[0].weight) if fixed else None
         if engine is not None:
             return run_on(engine, self, self._layers(), x, self.head, packed, coefficients)
         # sums over thousands of gates and their gradients need more digits than autocast would leave them
