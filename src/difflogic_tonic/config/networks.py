@@ -12,7 +12,7 @@ LOGIC_RATES = {"raw": 5e-2, "light": 1e-1, "walsh": 5e-2}
 
 
 class Recurrent(Section):
-    state: Positive = 1000
+    state: Positive = 300
     """State bits: so many of the last layer's neurons are read again at the next frame, the rest is for the classes."""
 
     readout: Literal["mean", "last"] = "mean"

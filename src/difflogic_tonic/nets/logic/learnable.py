@@ -59,7 +59,7 @@ class LearnableLayer(LogicLayer):
 
     def choices(self) -> Tensor:
         """float[2, n, k]: the weights of the candidates in one forward pass, by mode and estimator; they sum to 1."""
-        logits = self.wiring_logits
+        logits: Tensor = self.wiring_logits
         straight_through = self.training and self.estimator != "soft"
         if straight_through and self.estimator == "gumbel":
             logits = logits - torch.empty_like(logits).exponential_().log()
@@ -154,7 +154,7 @@ class _Mix(torch.autograd.Function):
         return F.embedding_bag(index, x, mode="sum", per_sample_weights=weights)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, index, weights = ctx.saved_tensors
         grad = grad.contiguous()
