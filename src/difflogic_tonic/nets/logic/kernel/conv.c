@@ -17,7 +17,7 @@
 #include "crew.h"
 
 #define TILE 16 /* samples, one cache line of floats */
-#define SPAN 8 /* outputs of a tree at a time */
+#define SPAN 16 /* outputs of a tree at a time */
 #define CELLS 4
 #define MAX_LEAVES 16
 #define MAX_GROUPS 16

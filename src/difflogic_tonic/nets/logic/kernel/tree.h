@@ -7,7 +7,6 @@
 
 #include "vectors.h"
 
-#define VECTORS (TILE / LANES)
 typedef uint8_t NAME(octets) __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 /* Which lanes come from one cell. */
@@ -28,24 +27,51 @@ typedef IV NAME(lanes);
 #define ADD_CHOSEN(v, lanes, w) ((v) + (FV)((lanes) & (IV)(w)))
 #endif
 
-INLINE FV NAME(neuron)(const float *c, FV u, FV v)
+/* A neuron's coefficients, one in all lanes: loads that the compiler cannot move out of a loop which stores. */
+typedef struct {
+    FV c0, c1, c2, c3;
+} NAME(mixed);
+
+INLINE NAME(mixed) NAME(spread)(const float *c)
 {
-    return (c[0] + c[1] * u) + v * (c[2] + c[3] * u);
+    const FV zero = {0};
+    return (NAME(mixed)){zero + c[0], zero + c[1], zero + c[2], zero + c[3]};
 }
 
-/* Neurons that read leaves: `u` and `v` point to the tap of output 0, `places` leads to the others. */
-INLINE void NAME(leaf_neuron)(const float *u, const float *v, const int32_t *places, int outputs, const float *c,
-                              float *slot)
+INLINE FV NAME(neuron)(NAME(mixed) m, FV u, FV v)
 {
+    return (m.c0 + m.c1 * u) + v * (m.c2 + m.c3 * u);
+}
+
+/* The neuron of two leaves. Leaves point to the tap of output 0, `places` leads to the others. */
+static void NAME(two_leaves)(const float *const *leaf, const int32_t *places, int outputs, const float *c, float *slot)
+{
+    const float *u = leaf[0], *v = leaf[1];
+    const NAME(mixed) m = NAME(spread)(c);
     for (int s = 0; s < outputs; s++, slot += TILE)
         for (int r = 0; r < TILE; r += LANES)
-            STORE(slot + r, NAME(neuron)(c, LOAD(u + places[s] + r), LOAD(v + places[s] + r)));
+            STORE(slot + r, NAME(neuron)(m, LOAD(u + places[s] + r), LOAD(v + places[s] + r)));
 }
 
-INLINE void NAME(inner_neuron)(const float *u, const float *v, int64_t floats, const float *c, float *slot)
+/* The neuron, with coefficients `up`, of the neurons of four leaves. */
+static void NAME(four_leaves)(const float *const *leaf, const int32_t *places, int outputs, const float *c,
+                              const float *up, float *slot)
 {
+    const float *p0 = leaf[0], *p1 = leaf[1], *p2 = leaf[2], *p3 = leaf[3];
+    const NAME(mixed) m0 = NAME(spread)(c), m1 = NAME(spread)(c + 4), m2 = NAME(spread)(up);
+    for (int s = 0; s < outputs; s++, slot += TILE)
+        for (int r = 0; r < TILE; r += LANES) {
+            int64_t at = places[s] + r;
+            FV u = NAME(neuron)(m0, LOAD(p0 + at), LOAD(p1 + at)), v = NAME(neuron)(m1, LOAD(p2 + at), LOAD(p3 + at));
+            STORE(slot + r, NAME(neuron)(m2, u, v));
+        }
+}
+
+static void NAME(inner_neuron)(const float *u, const float *v, int64_t floats, const float *c, float *slot)
+{
+    const NAME(mixed) m = NAME(spread)(c);
     for (int64_t i = 0; i < floats; i += LANES)
-        STORE(slot + i, NAME(neuron)(c, LOAD(u + i), LOAD(v + i)));
+        STORE(slot + i, NAME(neuron)(m, LOAD(u + i), LOAD(v + i)));
 }
 
 /* The largest cell, the first of them where equal, as max_pool2d of torch has it. */
@@ -69,6 +95,19 @@ INLINE void NAME(largest)(const float *root, int64_t step, int outputs, float *o
         }
 }
 
+/* The two lowest levels of a tree for one cell, or the only one. */
+INLINE void NAME(bottom)(const struct trees *t, const float *in, const int32_t *taps, const int32_t *places,
+                         int outputs, const float *c, float *slots, int64_t slot)
+{
+    const float *leaf[MAX_LEAVES];
+    for (int n = 0; n < t->leaves; n++)
+        leaf[n] = in + taps[n];
+    if (t->leaves == 2)
+        NAME(two_leaves)(leaf, places, outputs, c, slots);
+    for (int n = 0; n < t->leaves / 4; n++)
+        NAME(four_leaves)(leaf + 4 * n, places, outputs, c + 8 * n, c + 4 * (t->leaves / 2 + n), slots + n * slot);
+}
+
 /* One tree at all positions of a tile. `slots`: scratch. */
 static void NAME(tree_forward)(const struct trees *t, const float *in, const int32_t *taps, const float *c, float *out,
                                uint8_t *winners, float *slots)
@@ -76,12 +115,10 @@ static void NAME(tree_forward)(const struct trees *t, const float *in, const int
     for (int64_t start = 0; start < t->outputs; start += SPAN) {
         int outputs = t->outputs - start < SPAN ? (int)(t->outputs - start) : SPAN;
         int64_t cell = (int64_t)outputs * TILE, slot = cell * t->cells;
-        for (int n = 0; n < t->leaves / 2; n++)
-            for (int k = 0; k < t->cells; k++)
-                NAME(leaf_neuron)(in + taps[2 * n] + t->cell_places[k], in + taps[2 * n + 1] + t->cell_places[k],
-                                  t->places + start, outputs, c + 4 * n, slots + n * slot + k * cell);
-        /* neuron n goes where its inputs, which nobody else reads, have been */
-        for (int first = t->leaves / 2, width = first / 2; width; first += width, width /= 2)
+        for (int k = 0; k < t->cells; k++)
+            NAME(bottom)(t, in + t->cell_places[k], taps, t->places + start, outputs, c, slots + k * cell, slot);
+        /* a neuron goes where its inputs, which nobody else reads, have been */
+        for (int width = t->leaves / 8, first = t->leaves - 2 * width; width; first += width, width /= 2)
             for (int i = 0; i < width; i++)
                 NAME(inner_neuron)(slots + 2 * i * slot, slots + (2 * i + 1) * slot, slot, c + 4 * (first + i),
                                    slots + i * slot);
@@ -93,39 +130,63 @@ static void NAME(tree_forward)(const struct trees *t, const float *in, const int
     }
 }
 
-/* Leaves of the cells that won. */
-INLINE void NAME(gather)(const struct trees *t, const float *tap, const int32_t *places, int outputs,
-                         const NAME(lanes) *won, float *slot)
+/* Leaves of the cells that won. `below`: from a cell to the one below it. */
+static void NAME(gather)(const float *in, const int32_t *taps, int leaves, const int32_t *places, int outputs,
+                         int64_t below, const uint8_t *winners, float *slots, int64_t slot)
 {
-    const float *p1 = tap + t->cell_places[1], *p2 = tap + t->cell_places[2], *p3 = tap + t->cell_places[3];
     for (int s = 0; s < outputs; s++)
-        for (int r = 0; r < TILE; r += LANES, won += CELLS) {
-            int64_t at = places[s] + r;
-            FV v = LOAD(tap + at);
-            if (t->cells == CELLS) {
-                v = MERGE(v, won[1], p1 + at);
-                v = MERGE(v, won[2], p2 + at);
-                v = MERGE(v, won[3], p3 + at);
+        for (int r = 0; r < TILE; r += LANES) {
+            const float *at = in + places[s] + r;
+            float *out = slots + s * TILE + r;
+            NAME(lanes) right = CHOSEN(winners + s * TILE + r, 1), low = CHOSEN(winners + s * TILE + r, 2);
+            NAME(lanes) low_right = CHOSEN(winners + s * TILE + r, 3);
+            for (int n = 0; n < leaves; n++, out += slot) {
+                const float *p = at + taps[n];
+                FV v = MERGE(LOAD(p), right, p + TILE);
+                v = MERGE(v, low, p + below);
+                STORE(out, MERGE(v, low_right, p + below + TILE));
             }
-            STORE(slot + s * TILE + r, v);
         }
 }
 
-INLINE void NAME(scatter)(const struct trees *t, float *tap, const int32_t *places, int outputs,
-                          const NAME(lanes) *won, const float *slot)
+static void NAME(gather_plain)(const float *in, const int32_t *taps, int leaves, const int32_t *places, int outputs,
+                               float *slots)
+{
+    for (int n = 0; n < leaves; n++)
+        for (int s = 0; s < outputs; s++, slots += TILE)
+            memcpy(slots, in + taps[n] + places[s], TILE * sizeof(float));
+}
+
+/* Gradients of leaves to the cells that won. */
+static void NAME(scatter)(float *gin, const int32_t *taps, int leaves, const int32_t *places, int outputs,
+                          int64_t below, const uint8_t *winners, const float *slots, int64_t slot)
 {
     for (int s = 0; s < outputs; s++)
-        for (int r = 0; r < TILE; r += LANES, won += CELLS) {
-            float *at = tap + places[s] + r;
-            FV w = LOAD(slot + s * TILE + r);
-            if (t->cells == CELLS)
-                for (int k = 0; k < CELLS; k++) {
-                    float *p = at + t->cell_places[k];
-                    STORE(p, ADD_CHOSEN(LOAD(p), won[k], w));
-                }
-            else
-                STORE(at, LOAD(at) + w);
+        for (int r = 0; r < TILE; r += LANES) {
+            float *at = gin + places[s] + r;
+            const float *g = slots + s * TILE + r;
+            NAME(lanes) first = CHOSEN(winners + s * TILE + r, 0), right = CHOSEN(winners + s * TILE + r, 1);
+            NAME(lanes) low = CHOSEN(winners + s * TILE + r, 2), low_right = CHOSEN(winners + s * TILE + r, 3);
+            for (int n = 0; n < leaves; n++, g += slot) {
+                float *p = at + taps[n];
+                FV w = LOAD(g);
+                STORE(p, ADD_CHOSEN(LOAD(p), first, w));
+                STORE(p + TILE, ADD_CHOSEN(LOAD(p + TILE), right, w));
+                STORE(p + below, ADD_CHOSEN(LOAD(p + below), low, w));
+                STORE(p + below + TILE, ADD_CHOSEN(LOAD(p + below + TILE), low_right, w));
+            }
         }
+}
+
+static void NAME(scatter_plain)(float *gin, const int32_t *taps, int leaves, const int32_t *places, int outputs,
+                                const float *slots)
+{
+    for (int n = 0; n < leaves; n++)
+        for (int s = 0; s < outputs; s++, slots += TILE)
+            for (int r = 0; r < TILE; r += LANES) {
+                float *p = gin + taps[n] + places[s] + r;
+                STORE(p, LOAD(p) + LOAD(slots + r));
+            }
 }
 
 /* Gradients of one neuron; where wanted, its inputs are replaced with their gradients. */
@@ -133,6 +194,7 @@ INLINE void NAME(neuron_backward)(float *u, float *v, const float *g, int64_t fl
                                   int down)
 {
     FV s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
+    const NAME(mixed) m = NAME(spread)(c);
     for (int64_t i = 0; i < floats; i += LANES) {
         FV a = LOAD(u + i), b = LOAD(v + i), w = LOAD(g + i), wa = w * a;
         s0 += w;
@@ -140,8 +202,8 @@ INLINE void NAME(neuron_backward)(float *u, float *v, const float *g, int64_t fl
         s2 += w * b;
         s3 += wa * b;
         if (down) {
-            STORE(u + i, w * (c[1] + c[3] * b));
-            STORE(v + i, w * c[2] + wa * c[3]);
+            STORE(u + i, w * (m.c1 + m.c3 * b));
+            STORE(v + i, w * m.c2 + wa * m.c3);
         }
     }
     sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
@@ -153,34 +215,33 @@ static void NAME(tree_backward)(const struct trees *t, const float *in, const in
                                 const float *g, const uint8_t *winners, float *gin, float *gc, float *slots)
 {
     FV sums[MAX_LEAVES][4] = {{{0}}};
-    NAME(lanes) won[SPAN * VECTORS * CELLS];
-    int neurons = t->leaves - 1;
+    int leaves = (int)t->leaves, neurons = leaves - 1;
     for (int64_t start = 0; start < t->outputs; start += SPAN) {
         int outputs = t->outputs - start < SPAN ? (int)(t->outputs - start) : SPAN;
         const int32_t *places = t->places + start;
         int64_t slot = (int64_t)outputs * TILE;
+        const uint8_t *won = winners + start * TILE;
         if (t->cells == CELLS)
-            for (int i = 0; i < outputs * VECTORS; i++)
-                for (int k = 0; k < CELLS; k++)
-                    won[i * CELLS + k] = CHOSEN(winners + start * TILE + i * LANES, k);
-        for (int n = 0; n < t->leaves; n++)
-            NAME(gather)(t, in + taps[n], places, outputs, won, slots + n * slot);
+            NAME(gather)(in, taps, leaves, places, outputs, t->cell_places[2], won, slots, slot);
+        else
+            NAME(gather_plain)(in, taps, leaves, places, outputs, slots);
         for (int n = 0; n + 1 < neurons; n++)
             NAME(inner_neuron)(slots + 2 * n * slot, slots + (2 * n + 1) * slot, slot, c + 4 * n,
-                               slots + (t->leaves + n) * slot);
-        float *root = slots + (t->leaves + neurons - 1) * slot;
+                               slots + (leaves + n) * slot);
+        float *root = slots + (leaves + neurons - 1) * slot;
         for (int s = 0; s < outputs; s++)
             memcpy(root + s * TILE, g + t->out_places[start + s], TILE * sizeof(float));
         for (int n = neurons - 1; n >= 0; n--) {
-            float *u = slots + 2 * n * slot, *v = u + slot, *w = slots + (t->leaves + n) * slot;
-            if (gin || n >= t->leaves / 2)
+            float *u = slots + 2 * n * slot, *v = u + slot, *w = slots + (leaves + n) * slot;
+            if (gin || n >= leaves / 2)
                 NAME(neuron_backward)(u, v, w, slot, c + 4 * n, sums[n], 1);
             else
                 NAME(neuron_backward)(u, v, w, slot, c + 4 * n, sums[n], 0);
         }
-        if (gin)
-            for (int n = 0; n < t->leaves; n++)
-                NAME(scatter)(t, gin + taps[n], places, outputs, won, slots + n * slot);
+        if (gin && t->cells == CELLS)
+            NAME(scatter)(gin, taps, leaves, places, outputs, t->cell_places[2], won, slots, slot);
+        else if (gin)
+            NAME(scatter_plain)(gin, taps, leaves, places, outputs, slots);
     }
     for (int n = 0; n < neurons; n++)
         *(loose_four *)(gc + 4 * n) += NAME(sums)(sums[n][0], sums[n][1], sums[n][2], sums[n][3]);
@@ -188,7 +249,6 @@ static void NAME(tree_backward)(const struct trees *t, const float *in, const in
 
 static const struct tree_variant NAME(tree_variant) = {NAME(tree_forward), NAME(tree_backward)};
 
-#undef VECTORS
 #undef CHOSEN
 #undef MERGE
 #undef ADD_CHOSEN
