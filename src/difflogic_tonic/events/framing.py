@@ -63,11 +63,15 @@ def frame_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
         return frame_events(decode(data, recipe.format, where).events, recipe, where)
     records = records_of(data, where)
     assert recipe.sensor.height <= OVERFLOW_Y, recipe.sensor
-    outcome, frames, n_events, n_saturated = kernels.frames_of_records(records, *_numbers(recipe))
+    outcome, frames, n_events, n_saturated = kernels.frames_of_records(
+        records, _positions(len(records), recipe), *_numbers(recipe)
+    )
     if outcome == kernels.OUTSIDE:
         x, y = records[:, 0], records[:, 1]
         outside = (y != OVERFLOW_Y) & ((x >= recipe.sensor.width) | (y >= recipe.sensor.height))
         raise outside_error(records, int(np.argmax(outside)), recipe.sensor, where)
+    if outcome == kernels.DISORDER:
+        return frame_events(decode(data, recipe.format, where).events, recipe, where)
     if outcome == kernels.TOO_MANY:
         raise _too_many(n_events, recipe, where)
     return Framed(frames, n_events, n_saturated)
@@ -78,23 +82,34 @@ def frame_events(events: Events, recipe: FrameRecipe, where: str) -> Framed:
 
     Raises `RecordingError` for a pixel outside the sensor and for too many frames, `ConfigError` as `count_custom`.
     """
-    check_inside(events, recipe.sensor, where)
+    if not _is_fused(recipe) or recipe.denoise_us:
+        check_inside(events, recipe.sensor, where)
+        events = _filtered(events, recipe)
+    if recipe.custom:
+        return _as_stored(*count_custom(events, recipe, where), len(events), recipe)
+    more = _positions(len(events), recipe), *_numbers(recipe)
+    framed = kernels.frames_of_columns(events.x, events.y, events.t, events.p, *more)
+    if framed[0] == kernels.DISORDER:
+        events = events[np.argsort(events.t, kind="stable")]
+        framed = kernels.frames_of_columns(events.x, events.y, events.t, events.p, *more)
+    outcome, frames, n_events, n_saturated = framed
+    if outcome == kernels.TOO_MANY:
+        raise _too_many(n_events, recipe, where)
+    if outcome == kernels.OUTSIDE:
+        check_inside(events, recipe.sensor, where)
+    assert outcome == kernels.OK, outcome
+    return Framed(frames, n_events, n_saturated)
+
+
+def _filtered(events: Events, recipe: FrameRecipe) -> Events:
+    """What `apply_filters` does, with kernels where a Python loop would be needed."""
     events = remove_hot_pixels(events, recipe.hot_pixels)
     if recipe.refractory_us:
         events = Events(*kernels.refracted(events.x, events.y, events.t, events.p, recipe.refractory_us))
     if recipe.denoise_us:
         keep_warmup = recipe.denoise_warmup == "keep"
         events = Events(*kernels.denoised(events.x, events.y, events.t, events.p, recipe.denoise_us, keep_warmup))
-    events = crop_and_downsample(events, recipe.crop, recipe.downsample)
-    if recipe.custom:
-        return _as_stored(*count_custom(events, recipe, where), len(events), recipe)
-    outcome, frames, n_events, n_saturated = kernels.frames_of_columns(
-        events.x, events.y, events.t, events.p, *_numbers(recipe)
-    )
-    if outcome == kernels.TOO_MANY:
-        raise _too_many(n_events, recipe, where)
-    assert outcome == kernels.OK, outcome
-    return Framed(frames, n_events, n_saturated)
+    return crop_and_downsample(events, recipe.crop, recipe.downsample)
 
 
 def frame_recording_plain(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
@@ -160,7 +175,7 @@ def _is_fused(recipe: FrameRecipe) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _numbers(recipe: FrameRecipe) -> tuple[kernels.Settings, float, npt.NDArray[np.uint8]]:
+def _numbers(recipe: FrameRecipe) -> tuple[npt.NDArray[np.int64], float, npt.NDArray[np.uint8]]:
     """The recipe as the arguments of a kernel."""
     is_fraction = isinstance(recipe.overlap, float)
     settings = kernels.Settings(
@@ -176,11 +191,13 @@ def _numbers(recipe: FrameRecipe) -> tuple[kernels.Settings, float, npt.NDArray[
         frame_nbytes=recipe.frame_nbytes,
         most_frames=_most_frames(recipe),
     )
-    return (
-        kernels.Settings(*map(int, settings)),
-        float(recipe.overlap if is_fraction else 0),
-        np.array(recipe.levels, np.uint8),
-    )
+    fraction = float(recipe.overlap if is_fraction else 0)
+    return np.array(settings, np.int64), fraction, np.array(recipe.levels, np.uint8)
+
+
+def _positions(n: int, recipe: FrameRecipe) -> npt.NDArray[np.unsignedinteger]:
+    """Room for `n` positions in the counts of a frame: half the memory to go through for all but large sensors."""
+    return np.empty(n, np.uint16 if recipe.counted.values <= 1 << 16 else np.uint32)
 
 
 def _most_frames(recipe: FrameRecipe) -> int:

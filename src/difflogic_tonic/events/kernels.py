@@ -11,12 +11,16 @@ from difflogic_tonic.events.stream import LONG_AGO
 EVENTS, TIME, TIME_BINS, EVENT_BINS, NUMBER, NUMBER_BY_TIME, DURATION = range(7)
 """The rules of `slicing`."""
 
-OK, OUTSIDE, TOO_MANY = 0, -1, -2
-"""What became of a recording: frames, a pixel outside the sensor, or more frames than `Settings.most_frames`."""
+OK, OUTSIDE, DISORDER, TOO_MANY = range(4)
+"""What became of a recording: frames; a pixel outside the sensor; times that do not ascend where they are to slice;
+more frames than `Settings.most_frames` (then they are counted in place of the events)."""
 
 
 class Settings(NamedTuple):
-    """A recipe in numbers. `width`, `height`, `polarities`: of the frames' counts. `fraction`: overlap of bins."""
+    """A recipe in numbers. `width`, `height`, `polarities`: what is counted in. `overlap`: events or µs.
+
+    Kernels are called with them as an array i64[13]: a named tuple takes longer to hand over than 1,000 events take.
+    """
 
     width: int
     height: int
@@ -34,28 +38,34 @@ class Settings(NamedTuple):
 
 
 @kernel
-def frames_of_records(records: Any, s: Settings, fraction: float, levels: Any) -> Any:
-    """ATIS records u8[n, 5] → outcome, frames u8[T, frame_nbytes], events kept, saturated pixels."""
+def frames_of_records(records: Any, positions: Any, numbers: Any, fraction: float, levels: Any) -> Any:
+    """ATIS records u8[n, 5] → outcome, frames u8[T, frame_nbytes], events kept, saturated pixels.
+
+    `positions` is room for as many events, u16[n] where that holds every position in a frame, else u32[n]. `numbers`
+    are `Settings`, `fraction` is the overlap of bins where it is one, `levels` u8[n] are those of planes.
+    """
+    s = _settings(numbers)
     extent_width, extent_height = _extent_of_records(records)
     if extent_width > s.width or extent_height > s.height:
         return OUTSIDE, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
     until = _memory(extent_width, extent_height, s.denoise_us, s.keep_warmup)
-    positions = np.empty(len(records), np.int32)
     times = np.empty(len(records) if _by_time(s) else 0, np.int64)
     n = _positions_of_records(records, s, until, extent_width + 2, positions, times)
     return _frames(positions[:n], times[:n], s, fraction, levels)
 
 
 @kernel
-def frames_of_columns(x: Any, y: Any, t: Any, p: Any, s: Settings, fraction: float, levels: Any) -> Any:
+def frames_of_columns(
+    x: Any, y: Any, t: Any, p: Any, positions: Any, numbers: Any, fraction: float, levels: Any
+) -> Any:
     """Columns of events, filtered already → what `frames_of_records` returns."""
-    width, height, mask = np.int32(s.width), np.int32(s.height), np.int32(s.polarities - 1)
+    s = _settings(numbers)
     extent_width, extent_height = _extent(x, y)
-    if extent_width > width or extent_height > height:
+    if extent_width > s.width or extent_height > s.height:
         return OUTSIDE, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
-    positions = np.empty(len(x), np.int32)
+    width, area, mask = np.uint32(s.width), np.uint32(s.width * s.height), np.uint32(s.polarities - 1)
     for i in range(len(x)):  # apart from counting, since a processor does this for many events at once
-        positions[i] = ((np.int32(p[i]) & mask) * height + np.int32(y[i])) * width + np.int32(x[i])
+        positions[i] = (np.uint32(p[i]) & mask) * area + np.uint32(y[i]) * width + np.uint32(x[i])
     return _frames(positions, t, s, fraction, levels)
 
 
@@ -93,12 +103,18 @@ def refracted(x: Any, y: Any, t: Any, p: Any, refractory_us: int) -> Any:
 @kernel
 def _extent(x: Any, y: Any) -> Any:
     """Width and height of the part of the sensor that fired."""
-    right, bottom = np.int64(-1), np.int64(-1)
+    right = bottom = np.uint16(0)
     for i in range(len(x)):
-        right = max(right, np.int64(x[i]))
+        right = max(right, x[i])
     for i in range(len(y)):
-        bottom = max(bottom, np.int64(y[i]))
-    return right + 1, bottom + 1
+        bottom = max(bottom, y[i])
+    return np.int64(right) + 1, np.int64(bottom) + 1
+
+
+@kernel
+def _settings(numbers: Any) -> Any:
+    n = numbers
+    return Settings(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12])
 
 
 @kernel
@@ -170,13 +186,12 @@ def _supported(until: Any, pixel: int, pitch: int, t: int, denoise_us: int) -> A
 
 @kernel
 def _frames(positions: Any, times: Any, s: Settings, fraction: float, levels: Any) -> Any:
-    """Slice and count. Events out of order are put in order where it is time that slices."""
+    """Slice and count."""
     n = len(positions)
     if n == 0:
         return OK, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
     if _by_time(s) and not _in_order(times):
-        order = np.argsort(times, kind="mergesort")
-        positions, times = positions[order], times[order]
+        return DISORDER, np.empty((0, s.frame_nbytes), np.uint8), n, 0
     start, length, stride, count, rest_to_last = _windows(n, times, s, fraction)
     if count > s.most_frames:
         return TOO_MANY, np.empty((0, s.frame_nbytes), np.uint8), count, 0
@@ -194,8 +209,10 @@ def _frames(positions: Any, times: Any, s: Settings, fraction: float, levels: An
             _mark_levels(scratch, levels, s.polarities, frames[f])
         elif s.as_bits:
             _mark(shown, frames[f])
-        elif _count(shown, frames[f]):
-            n_saturated += _saturated(shown, s.frame_nbytes)
+        else:
+            _count(shown, frames[f])
+            if end - first > 255:
+                n_saturated += _saturated(shown, frames[f])
     return OK, frames, n, n_saturated
 
 
@@ -259,21 +276,22 @@ def _index(value: float, times: Any, s: Settings, n: int) -> Any:
 
 
 @kernel
-def _count(positions: Any, frame: Any) -> Any:
-    """Add 1 at each position, up to 255; returns how many additions were lost at 255."""
-    lost = np.int64(0)
+def _count(positions: Any, frame: Any) -> None:
+    """Add 1 at each position, up to 255."""
     for position in positions:
-        count = np.int64(frame[np.uint64(position)]) + 1
-        carry = count >> 8
-        frame[np.uint64(position)] = np.uint8(count - carry)
-        lost += carry
-    return lost
+        count = frame[np.uint64(position)]
+        frame[np.uint64(position)] = np.uint8(count + np.uint8(count != 255))
 
 
 @kernel
-def _saturated(positions: Any, values: int) -> Any:
-    """Pixels with more than 255 events: only a frame that lost a count pays for finding out how many it concerns."""
-    counts = np.zeros(values, np.int32)
+def _saturated(positions: Any, frame: Any) -> Any:
+    """Pixels with more than 255 events. Only a frame with a count of 255 pays for finding out."""
+    most = np.uint8(0)
+    for shown in frame:
+        most = max(most, shown)
+    if most < 255:
+        return np.int64(0)
+    counts = np.zeros(len(frame), np.int32)
     for position in positions:
         counts[np.uint64(position)] += 1
     n = np.int64(0)
