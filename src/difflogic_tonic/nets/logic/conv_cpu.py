@@ -27,7 +27,8 @@ class _Trees(ctypes.Structure):
     """`struct trees` of kernel/conv.c, field by field."""
 
     _fields_ = [
-        *((name, c_int64) for name in ("channels", "leaves", "cells", "outputs", "in_floats", "out_plane")),
+        *((name, c_int64) for name in ("channels", "leaves", "cells", "outputs", "in_floats")),
+        *((name, c_int64) for name in ("out_rows", "out_columns", "out_padding", "out_plane")),
         *((name, c_void_p) for name in ("taps", "places", "out_places")),
         ("cell_places", c_int32 * _CELLS),
     ]
@@ -103,8 +104,9 @@ class ConvStack:
         out_places = self._keep(_grid(out_rows, out_columns, out_wide) + padding_after * (out_wide + 1))
         cells = (c_int32 * _CELLS)(0, _TILE, wide * _TILE, (wide + 1) * _TILE)
         outputs = out_rows * out_columns
-        sizes = (layer.out_channels, 2**layer.tree_depth, step * step, outputs, in_floats, out_plane)
-        return _Trees(*sizes, taps, places, out_places, cells)
+        sizes = (layer.out_channels, 2**layer.tree_depth, step * step, outputs, in_floats)
+        out_sizes = (out_rows, out_columns, padding_after, out_plane)
+        return _Trees(*sizes, *out_sizes, taps, places, out_places, cells)
 
     def _keep(self, rows: Tensor) -> int:
         tensor = (rows * _TILE).to(torch.int32).contiguous()

@@ -32,7 +32,8 @@ struct trees {
     int64_t channels, leaves, cells; /* trees, leaves of each, and 4 cells where pooled, else 1 */
     int64_t outputs;                 /* of each tree */
     int64_t in_floats;               /* a tile's padded input */
-    int64_t out_plane;               /* from one channel of the (padded) output to the next */
+    int64_t out_rows, out_columns, out_padding; /* of the output, which is padded for the next layer */
+    int64_t out_plane;               /* from one channel of the padded output to the next */
     const int32_t *taps;             /* [channels, leaves] */
     const int32_t *places;           /* [outputs]: of cell 0 in a padded input channel */
     const int32_t *out_places;       /* [outputs]: in a channel of the output */
@@ -55,9 +56,9 @@ struct conv_plan {
 };
 
 struct tree_variant {
-    void (*forward)(const struct trees *, const float *, const int32_t *, const float *, float *, uint8_t *, float *);
-    void (*backward)(const struct trees *, const float *, const int32_t *, const float *, const float *,
-                     const uint8_t *, float *, float *, float *);
+    void (*forward)(const struct trees *, const float *, const float *, float *, uint8_t *, float *);
+    void (*backward)(const struct trees *, const float *, const float *, const float *, const uint8_t *, float *,
+                     float *, float *);
 };
 
 #define LANES 4
@@ -127,6 +128,21 @@ static int64_t out_floats(const struct trees *t)
     return t->channels * t->out_plane;
 }
 
+/* Zeros around the outputs of a layer. */
+static void clear_edges(const struct trees *t, float *out)
+{
+    int64_t wide = t->out_columns + 2 * t->out_padding, band = t->out_padding * wide, side = t->out_padding;
+    for (int64_t i = 0; side && i < t->channels; i++, out += t->out_plane) {
+        memset(out, 0, (size_t)(band * TILE) * sizeof *out);
+        memset(out + t->out_plane - band * TILE, 0, (size_t)(band * TILE) * sizeof *out);
+        for (int64_t y = 0; y < t->out_rows; y++) {
+            float *row = out + (band + y * wide) * TILE;
+            memset(row, 0, (size_t)(side * TILE) * sizeof *out);
+            memset(row + (side + t->out_columns) * TILE, 0, (size_t)(side * TILE) * sizeof *out);
+        }
+    }
+}
+
 /* The input of a tile in rows, with its padding. */
 static void load_images(const struct conv_plan *p, int64_t tile, float *in)
 {
@@ -181,21 +197,20 @@ static void forward_tile(void *argument, float *scratch, int64_t tile)
         const struct trees *t = &p->trees[l];
         if (l + 1 == p->layers)
             out = last;
-        for (int64_t i = 0; i < t->channels; i++, c += 4 * (t->leaves - 1)) {
-            if (t->out_plane > t->outputs * TILE) /* the padding of the next layer */
-                memset(out + i * t->out_plane, 0, (size_t)t->out_plane * sizeof *out);
-            job->run->forward(t, in, t->taps + i * t->leaves, c, out + i * t->out_plane, winners, slots);
-            if (winners && t->cells == CELLS)
-                winners += t->outputs * TILE;
-        }
+        clear_edges(t, out);
+        job->run->forward(t, in, c, out, winners, slots);
+        c += 4 * t->channels * (t->leaves - 1);
+        if (winners && t->cells == CELLS)
+            winners += t->channels * t->outputs * TILE;
         in = out;
         out += out_floats(t);
     }
     int samples = samples_of(p, tile);
     float *result = p->output + tile * TILE * p->features;
-    for (int j = 0; j < samples; j++)
-        for (int64_t f = 0; f < p->features; f++)
-            result[j * p->features + f] = last[f * TILE + j];
+    for (int64_t f = 0; f < p->features; f += TILE) /* in squares: rows may all lie in one place of the cache */
+        for (int j = 0; j < samples; j++)
+            for (int64_t i = f; i < p->features && i < f + TILE; i++)
+                result[j * p->features + i] = last[i * TILE + j];
 }
 
 /* Scratch: slots, input, and gradients of the output and of the input of a layer. */
@@ -208,24 +223,22 @@ static void backward_tile(struct conv_job *job, float *scratch, int64_t tile, fl
     const float *g = p->grad_output + tile * TILE * p->features;
     load_images(p, tile, images);
     memset(gout, 0, (size_t)p->features * TILE * sizeof *gout);
-    for (int64_t f = 0; f < p->features; f++)
+    for (int64_t f = 0; f < p->features; f += TILE)
         for (int j = 0; j < samples; j++)
-            gout[f * TILE + j] = g[j * p->features + f];
+            for (int64_t i = f; i < p->features && i < f + TILE; i++)
+                gout[i * TILE + j] = g[j * p->features + i];
     int64_t done = job->neurons;
     const uint8_t *winners = p->winners + (tile + 1) * job->winner_bytes;
     const float *in = p->kept + (tile + 1) * job->kept_floats;
     for (int64_t l = p->layers - 1; l >= 0; l--) {
         const struct trees *t = &p->trees[l];
-        int64_t neurons = t->leaves - 1, won = t->cells == CELLS ? t->outputs * TILE : 0;
-        done -= t->channels * neurons;
-        winners -= t->channels * won;
+        done -= t->channels * (t->leaves - 1);
+        winners -= t->cells == CELLS ? t->channels * t->outputs * TILE : 0;
         in = l ? in - t->in_floats : images;
         float *down = l || p->grad_input ? gin : 0;
         if (down)
             memset(down, 0, (size_t)t->in_floats * sizeof *down);
-        for (int64_t i = 0; i < t->channels; i++)
-            job->run->backward(t, in, t->taps + i * t->leaves, p->coefficients + 4 * (done + i * neurons),
-                               gout + i * t->out_plane, winners + i * won, down, gc + 4 * (done + i * neurons), slots);
+        job->run->backward(t, in, p->coefficients + 4 * done, gout, winners, down, gc + 4 * done, slots);
         gin = gout;
         gout = down;
     }

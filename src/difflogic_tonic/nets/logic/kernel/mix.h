@@ -71,8 +71,9 @@ INLINE void NAME(mix_four)(const float *logits, float inverse_temperature, float
     }
 }
 
-/* 16 logits per neuron to 4 coefficients of the softmax-weighted gate; `norms`: what was subtracted, 1 / sum. */
-static void NAME(mix)(const float *logits, float inverse_temperature, int64_t n, float *c, float *norms)
+/* 16 logits per neuron to 4 coefficients of the softmax-weighted gate, or of the likeliest (`straight`: the gradient is
+ * that of the weighted one); `norms`: what was subtracted, 1 / sum. */
+static void NAME(mix)(const float *logits, float inverse_temperature, int64_t n, float *c, float *norms, int straight)
 {
     int64_t i = 0;
     for (; i + 4 <= n; i += 4)
@@ -85,14 +86,39 @@ static void NAME(mix)(const float *logits, float inverse_temperature, int64_t n,
         memcpy(c + 4 * i, rest_c, left * 16);
         memcpy(norms + 2 * i, rest_norms, left * 8);
     }
+    for (i = 0; straight && i < n; i++) {
+        int gate = 0;
+        for (int g = 1; g < 16; g++)
+            gate = logits[16 * i + g] > logits[16 * i + gate] ? g : gate;
+        for (int k = 0; k < 4; k++)
+            c[4 * i + k] = GATES[k][gate];
+    }
+}
+
+/* The softmax-weighted gate times gc: what c . gc is where c is not the likeliest gate's. */
+INLINE float NAME(weighted_mean)(const float *logits, float inverse_temperature, const float *norms, const float *gc)
+{
+    FV sum = {0};
+    for (int r = 0; r < 16; r += LANES) {
+        FV e = NAME(exponential)((LOAD_LOOSE(logits + r) - norms[0]) * inverse_temperature);
+        FV g = gc[0] * LOAD(GATES[0] + r) + gc[1] * LOAD(GATES[1] + r);
+        g += gc[2] * LOAD(GATES[2] + r);
+        g += gc[3] * LOAD(GATES[3] + r);
+        sum += e * g;
+    }
+    float mean = 0;
+    for (int k = 0; k < LANES; k++)
+        mean += sum[k];
+    return mean * norms[1];
 }
 
 /* d logits = p (M dc - c . dc) / T, with the p of `mix` computed again */
 static void NAME(mix_backward)(const float *logits, float inverse_temperature, int64_t n, const float *c,
-                               const float *norms, const float *gc, float *glogits)
+                               const float *norms, const float *gc, float *glogits, int straight)
 {
     for (int64_t i = 0; i < n; i++, logits += 16, c += 4, norms += 2, gc += 4, glogits += 16) {
-        float mean = c[0] * gc[0] + c[1] * gc[1] + c[2] * gc[2] + c[3] * gc[3];
+        float mean = straight ? NAME(weighted_mean)(logits, inverse_temperature, norms, gc)
+                              : c[0] * gc[0] + c[1] * gc[1] + c[2] * gc[2] + c[3] * gc[3];
         float scale = norms[1] * inverse_temperature;
         for (int r = 0; r < 16; r += LANES) {
             FV e = NAME(exponential)((LOAD_LOOSE(logits + r) - norms[0]) * inverse_temperature);

@@ -22,13 +22,14 @@ enum { INPUT_FLOAT, INPUT_BYTES, INPUT_BITS };
 
 /* Mirrored field by field in cpu.py; every pointer is to contiguous memory that outlives the call. */
 struct plan {
-    int64_t variant, threads, batch, in_features, layers, classes, input_kind;
+    int64_t variant, threads, batch, in_features, layers, classes, input_kind, straight;
     float tau, inverse_temperature;
     const int64_t *widths;        /* [layers] */
     const int32_t *const *wiring; /* [layers] -> [4, width + AHEAD]: a; b; both again, with the sign bit set where a
                                      mention of an input is its first, a of a neuron before its b; AHEAD zeros each */
     const uint8_t *sparse;         /* [layers]: whether the layer leaves some of its inputs out */
-    const float *const *logits;   /* [layers] -> [width, 16], or 0 where coefficients are given */
+    const float *const *logits;   /* [layers] -> [width, 16], or 0 where coefficients are given; `straight`: forward is
+                                     the likeliest gate, backward that of the softmax */
     float *coefficients;          /* [all neurons, 4]: computed by forward from logits, else given */
     float *norms;                 /* [all neurons, 2], with logits only */
     const void *input;            /* [batch, in_features]: float, bytes or bits (little order, rows of whole bytes) */
@@ -216,7 +217,7 @@ static void mix_chunk(struct job *job, float *scratch, int64_t item)
     (void)scratch;
     locate(p, item, &layer, &start, &global, &count);
     job->run->mix(p->logits[layer] + start * 16, p->inverse_temperature, count, p->coefficients + global * 4,
-                  p->norms + global * 2);
+                  p->norms + global * 2, (int)p->straight);
 }
 
 static void sum_chunk(struct job *job, float *scratch, int64_t item)
@@ -236,7 +237,7 @@ static void sum_chunk(struct job *job, float *scratch, int64_t item)
     if (p->logits)
         job->run->mix_backward(p->logits[layer] + start * 16, p->inverse_temperature, count,
                                p->coefficients + global * 4, p->norms + global * 2, total,
-                               p->grad_logits[layer] + start * 16);
+                               p->grad_logits[layer] + start * 16, (int)p->straight);
 }
 
 static void *work(void *argument)

@@ -108,25 +108,31 @@ INLINE void NAME(bottom)(const struct trees *t, const float *in, const int32_t *
         NAME(four_leaves)(leaf + 4 * n, places, outputs, c + 8 * n, c + 4 * (t->leaves / 2 + n), slots + n * slot);
 }
 
-/* One tree at all positions of a tile. `slots`: scratch. */
-static void NAME(tree_forward)(const struct trees *t, const float *in, const int32_t *taps, const float *c, float *out,
-                               uint8_t *winners, float *slots)
+/* All trees of a layer for a tile, place by place: what they read there stays in the cache. `slots`: scratch. */
+static void NAME(layer_forward)(const struct trees *t, const float *in, const float *coefficients, float *out,
+                                uint8_t *winners, float *slots)
 {
     for (int64_t start = 0; start < t->outputs; start += SPAN) {
         int outputs = t->outputs - start < SPAN ? (int)(t->outputs - start) : SPAN;
         int64_t cell = (int64_t)outputs * TILE, slot = cell * t->cells;
-        for (int k = 0; k < t->cells; k++)
-            NAME(bottom)(t, in + t->cell_places[k], taps, t->places + start, outputs, c, slots + k * cell, slot);
-        /* a neuron goes where its inputs, which nobody else reads, have been */
-        for (int width = t->leaves / 8, first = t->leaves - 2 * width; width; first += width, width /= 2)
-            for (int i = 0; i < width; i++)
-                NAME(inner_neuron)(slots + 2 * i * slot, slots + (2 * i + 1) * slot, slot, c + 4 * (first + i),
-                                   slots + i * slot);
-        if (t->cells == CELLS)
-            NAME(largest)(slots, cell, outputs, out, t->out_places + start, winners ? winners + start * TILE : 0);
-        else
-            for (int s = 0; s < outputs; s++)
-                memcpy(out + t->out_places[start + s], slots + s * TILE, TILE * sizeof(float));
+        const float *c = coefficients;
+        for (int64_t tree = 0; tree < t->channels; tree++, c += 4 * (t->leaves - 1)) {
+            const int32_t *taps = t->taps + tree * t->leaves;
+            float *plane = out + tree * t->out_plane;
+            for (int k = 0; k < t->cells; k++)
+                NAME(bottom)(t, in + t->cell_places[k], taps, t->places + start, outputs, c, slots + k * cell, slot);
+            /* a neuron goes where its inputs, which nobody else reads, have been */
+            for (int width = (int)t->leaves / 8, first = (int)t->leaves - 2 * width; width; first += width, width /= 2)
+                for (int i = 0; i < width; i++)
+                    NAME(inner_neuron)(slots + 2 * i * slot, slots + (2 * i + 1) * slot, slot, c + 4 * (first + i),
+                                       slots + i * slot);
+            if (t->cells == CELLS)
+                NAME(largest)(slots, cell, outputs, plane, t->out_places + start,
+                              winners ? winners + (tree * t->outputs + start) * TILE : 0);
+            else
+                for (int s = 0; s < outputs; s++)
+                    memcpy(plane + t->out_places[start + s], slots + s * TILE, TILE * sizeof(float));
+        }
     }
 }
 
@@ -190,10 +196,10 @@ static void NAME(scatter_plain)(float *gin, const int32_t *taps, int leaves, con
 }
 
 /* Gradients of one neuron; where wanted, its inputs are replaced with their gradients. */
-INLINE void NAME(neuron_backward)(float *u, float *v, const float *g, int64_t floats, const float *c, FV *sums,
+INLINE void NAME(neuron_backward)(float *u, float *v, const float *g, int64_t floats, const float *c, float *gc,
                                   int down)
 {
-    FV s0 = sums[0], s1 = sums[1], s2 = sums[2], s3 = sums[3];
+    FV s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
     const NAME(mixed) m = NAME(spread)(c);
     for (int64_t i = 0; i < floats; i += LANES) {
         FV a = LOAD(u + i), b = LOAD(v + i), w = LOAD(g + i), wa = w * a;
@@ -206,48 +212,55 @@ INLINE void NAME(neuron_backward)(float *u, float *v, const float *g, int64_t fl
             STORE(v + i, w * m.c2 + wa * m.c3);
         }
     }
-    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
+    *(loose_four *)gc += NAME(sums)(s0, s1, s2, s3);
 }
 
-/* `g`: rows of gradients in the places of the outputs; `gin`: rows that collect those of the inputs, or 0; `gc`: four
- * numbers a neuron, added to. */
-static void NAME(tree_backward)(const struct trees *t, const float *in, const int32_t *taps, const float *c,
-                                const float *g, const uint8_t *winners, float *gin, float *gc, float *slots)
+/* One tree for up to SPAN outputs. `gc`: four numbers a neuron, added to. */
+static void NAME(tree_backward)(const struct trees *t, const float *in, const int32_t *taps, const int32_t *places,
+                                int outputs, const float *c, const uint8_t *winners, const float *g,
+                                const int32_t *out_places, float *gin, float *gc, float *slots)
 {
-    FV sums[MAX_LEAVES][4] = {{{0}}};
     int leaves = (int)t->leaves, neurons = leaves - 1;
+    int64_t slot = (int64_t)outputs * TILE, below = t->cell_places[2];
+    if (t->cells == CELLS)
+        NAME(gather)(in, taps, leaves, places, outputs, below, winners, slots, slot);
+    else
+        NAME(gather_plain)(in, taps, leaves, places, outputs, slots);
+    for (int n = 0; n + 1 < neurons; n++)
+        NAME(inner_neuron)(slots + 2 * n * slot, slots + (2 * n + 1) * slot, slot, c + 4 * n,
+                           slots + (leaves + n) * slot);
+    float *root = slots + (leaves + neurons - 1) * slot;
+    for (int s = 0; s < outputs; s++)
+        memcpy(root + s * TILE, g + out_places[s], TILE * sizeof(float));
+    for (int n = neurons - 1; n >= 0; n--) {
+        float *u = slots + 2 * n * slot, *v = u + slot, *w = slots + (leaves + n) * slot;
+        if (gin || n >= leaves / 2)
+            NAME(neuron_backward)(u, v, w, slot, c + 4 * n, gc + 4 * n, 1);
+        else
+            NAME(neuron_backward)(u, v, w, slot, c + 4 * n, gc + 4 * n, 0);
+    }
+    if (gin && t->cells == CELLS)
+        NAME(scatter)(gin, taps, leaves, places, outputs, below, winners, slots, slot);
+    else if (gin)
+        NAME(scatter_plain)(gin, taps, leaves, places, outputs, slots);
+}
+
+/* `g`: gradients in the places of the outputs; `gin`: rows that collect those of the inputs, or 0. */
+static void NAME(layer_backward)(const struct trees *t, const float *in, const float *c, const float *g,
+                                 const uint8_t *winners, float *gin, float *gc, float *slots)
+{
     for (int64_t start = 0; start < t->outputs; start += SPAN) {
         int outputs = t->outputs - start < SPAN ? (int)(t->outputs - start) : SPAN;
-        const int32_t *places = t->places + start;
-        int64_t slot = (int64_t)outputs * TILE;
-        const uint8_t *won = winners + start * TILE;
-        if (t->cells == CELLS)
-            NAME(gather)(in, taps, leaves, places, outputs, t->cell_places[2], won, slots, slot);
-        else
-            NAME(gather_plain)(in, taps, leaves, places, outputs, slots);
-        for (int n = 0; n + 1 < neurons; n++)
-            NAME(inner_neuron)(slots + 2 * n * slot, slots + (2 * n + 1) * slot, slot, c + 4 * n,
-                               slots + (leaves + n) * slot);
-        float *root = slots + (leaves + neurons - 1) * slot;
-        for (int s = 0; s < outputs; s++)
-            memcpy(root + s * TILE, g + t->out_places[start + s], TILE * sizeof(float));
-        for (int n = neurons - 1; n >= 0; n--) {
-            float *u = slots + 2 * n * slot, *v = u + slot, *w = slots + (leaves + n) * slot;
-            if (gin || n >= leaves / 2)
-                NAME(neuron_backward)(u, v, w, slot, c + 4 * n, sums[n], 1);
-            else
-                NAME(neuron_backward)(u, v, w, slot, c + 4 * n, sums[n], 0);
+        for (int64_t tree = 0; tree < t->channels; tree++) {
+            int64_t first = 4 * tree * (t->leaves - 1);
+            NAME(tree_backward)(t, in, t->taps + tree * t->leaves, t->places + start, outputs, c + first,
+                                winners + (tree * t->outputs + start) * TILE, g + tree * t->out_plane,
+                                t->out_places + start, gin, gc + first, slots);
         }
-        if (gin && t->cells == CELLS)
-            NAME(scatter)(gin, taps, leaves, places, outputs, t->cell_places[2], won, slots, slot);
-        else if (gin)
-            NAME(scatter_plain)(gin, taps, leaves, places, outputs, slots);
     }
-    for (int n = 0; n < neurons; n++)
-        *(loose_four *)(gc + 4 * n) += NAME(sums)(sums[n][0], sums[n][1], sums[n][2], sums[n][3]);
 }
 
-static const struct tree_variant NAME(tree_variant) = {NAME(tree_forward), NAME(tree_backward)};
+static const struct tree_variant NAME(tree_variant) = {NAME(layer_forward), NAME(layer_backward)};
 
 #undef CHOSEN
 #undef MERGE

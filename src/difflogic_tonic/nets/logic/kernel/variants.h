@@ -26,8 +26,8 @@ struct variant {
                           const float *, float *, int);
     void (*backward_groups)(const float *, const float *, float *, int64_t, const int32_t *, const int32_t *,
                             const float *, float *, int, int64_t);
-    void (*mix)(const float *, float, int64_t, float *, float *);
-    void (*mix_backward)(const float *, float, int64_t, const float *, const float *, const float *, float *);
+    void (*mix)(const float *, float, int64_t, float *, float *, int);
+    void (*mix_backward)(const float *, float, int64_t, const float *, const float *, const float *, float *, int);
     int (*masks_of_floats)(const float *, int64_t, int, uint16_t *);
     void (*masks_of_bytes)(const uint8_t *, int64_t, int, uint16_t *);
     void (*rows_of_masks)(const uint16_t *, int64_t, float *);
