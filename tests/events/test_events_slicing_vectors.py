@@ -101,6 +101,26 @@ def test_a_pause_gives_empty_frames(path: Any, slice_by: str, size: int, expecte
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("times", "slice_by", "size", "options", "expected"),
+    [
+        ([3, 4, 4, 5], "time_bins", 8, {}, [1, 2, 1, 0, 0, 0, 0, 0]),
+        ([3, 4, 4, 5], "number_by_time", 5, {}, [1, 2, 1, 0, 0]),
+        ([5, 5, 5], "time_bins", 2, {}, [3, 0]),
+        ([5, 5, 5], "number_by_time", 2, {}, [3, 0]),
+        ([5, 5, 5], "duration", 30, {}, [3]),
+        ([3, 4, 5], "event_bins", 5, {}, [1, 1, 1, 0, 0]),
+        ([3, 4, 5], "event_bins", 3, {"overlap": 0.5}, [1, 1, 1]),
+        ([3, 4, 5], "number", 5, {}, [0, 0, 0, 0, 3]),  # SpikingJelly's rule: all the rest is in the last
+    ],
+)
+def test_more_frames_than_microseconds_or_events(
+    path: Any, times: list[int], slice_by: str, size: int, options: dict[str, Any], expected: list[int]
+):
+    assert counts(path, times, slice_by, size, **options) == expected
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("slice_by", ["time", "duration"])
 def test_where_time_starts_does_not_matter(path: Any, slice_by: str):
     assert counts(path, [7_000_000 + t for t in TENS], slice_by, 30) == counts(path, TENS, slice_by, 30)

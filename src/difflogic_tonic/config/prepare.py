@@ -130,8 +130,7 @@ class PrepareData(Section):
     def _slicing_is_one_way(self) -> "PrepareData":
         if len(given := [key for key in SLICING_KEYS if getattr(self, key) is not None]) > 1:
             raise ValueError(
-                f"data.{given[0]} and data.{given[1]} are two ways to slice; keep one (`data.{given[0]}=null` takes "
-                "the other away)"
+                f"data.{given[0]} and data.{given[1]} are two ways to slice; keep one, e.g. with data.{given[0]}=null"
             )
         key, size = self.slicing
         for option, keys in SLICING_OPTIONS.items():

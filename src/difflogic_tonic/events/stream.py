@@ -87,7 +87,7 @@ def count_frames(
 def thermometer(frames: npt.NDArray[np.uint8], levels: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """A plane for each level, 1 where the count is at least that: u8[T, P, H, W] → u8[T, P · levels, H, W]."""
     planes = frames[:, :, None] >= np.array(levels, np.uint8)[:, None, None]
-    return planes.reshape(len(frames), -1, *frames.shape[2:]).astype(np.uint8)
+    return planes.reshape(len(frames), frames.shape[1] * len(levels), *frames.shape[2:]).astype(np.uint8)
 
 
 def pack_bits(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
