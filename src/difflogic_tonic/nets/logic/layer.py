@@ -69,6 +69,11 @@ class LogicNeurons(nn.Module):
         """Whether `coefficients` is now the softmax of sixteen logits, which a kernel may compute by itself."""
         return self.parametrization == "raw" and not self.hard and (self.estimator == "soft" or not self.training)
 
+    @property
+    def chooses_logits(self) -> bool:
+        """Whether it is now the likeliest of sixteen gates with the gradient of that softmax, of which the same holds."""
+        return self.parametrization == "raw" and not self.hard and self.estimator == "hard" and self.training
+
     def gates(self) -> Tensor:
         """int64[n]: the gate of each neuron after discretisation."""
         rules = PARAMETRIZATIONS[self.parametrization]
@@ -116,8 +121,11 @@ class LogicLayer(LogicNeurons):
         """Whether a neuron reads two inputs now, as kernels expect, and not a mean of several."""
         return True
 
-    def forward(self, x: Tensor, coefficients: Tensor | None = None) -> Tensor:
-        """`coefficients` [n, 4]: instead of what the method of this name would give now."""
+    def forward(self, x: Tensor, coefficients: Tensor | None = None, backend: str = "eager") -> Tensor:
+        """`coefficients` [n, 4]: instead of what the method of this name would give now.
+
+        `backend` is for layers that have kernels of their own; this one is plain torch.
+        """
         a, b = x.index_select(0, self.wiring[0]), x.index_select(0, self.wiring[1])
         return bilinear(self.coefficients() if coefficients is None else coefficients, a, b)
 
