@@ -8,7 +8,9 @@ from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Secti
 
 RATES = {"CNN": 1e-3, "MLP": 1e-3, "SNN": 2e-3}
 LOGIC_RATES = {"raw": 5e-2, "light": 1e-1, "walsh": 5e-2}
-"""Default learning rates of Adam, of logic networks by parametrization."""
+GUMBEL_RATES = {"raw": 5e-1, "light": 5e-1, "walsh": 2e-1}
+"""Default learning rates of Adam; of logic networks by parametrization. Under `estimator: gumbel` the logits have to grow
+beyond the noise, which is as large as they are at the start."""
 
 
 class Recurrent(Section):
@@ -203,7 +205,10 @@ def default_learning_rate(model: Model, optimizer: str) -> float:
     """What `train.learning_rate` is where a config does not say; measured with Adam (docs/difflogic.md)."""
     if optimizer == "sgd":
         return 1e-2
-    return LOGIC_RATES[model.difflogic.parametrization] if model.model_type == "DiffLogic" else RATES[model.model_type]
+    if model.model_type != "DiffLogic":
+        return RATES[model.model_type]
+    rates = GUMBEL_RATES if model.difflogic.estimator == "gumbel" else LOGIC_RATES
+    return rates[model.difflogic.parametrization]
 
 
 def check_logic_sizes(logic: DiffLogic, frame_shape: tuple[int, int, int], classes: int) -> None:

@@ -78,8 +78,12 @@ def run_on(
     if coefficients is not None:
         return _tensor(engine.module.run_with_coefficients(stack, x, coefficients))
     temperature = layers[0].temperature
-    if all(layer.mixes_logits and layer.temperature == temperature for layer in layers):
-        return _tensor(engine.module.run_with_logits(stack, x, [layer.weight for layer in layers], temperature))
+    if all(layer.temperature == temperature for layer in layers):
+        weights = [layer.weight for layer in layers]
+        if all(layer.mixes_logits for layer in layers):
+            return _tensor(engine.module.run_with_logits(stack, x, weights, temperature))
+        if engine.module is cpu and all(layer.chooses_logits for layer in layers):
+            return _tensor(cpu.run_with_logits(stack, x, weights, temperature, straight=True))
     with torch.autocast(x.device.type, enabled=False):
         coefficients = torch.cat([layer.coefficients() for layer in layers])
     return _tensor(engine.module.run_with_coefficients(stack, x, coefficients))

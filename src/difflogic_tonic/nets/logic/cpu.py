@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ctypes import POINTER, c_float, c_int, c_int64, c_uint8, c_void_p
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ class _Plan(ctypes.Structure):
     _fields_ = [
         *(
             (name, c_int64)
-            for name in ("variant", "threads", "batch", "in_features", "layers", "classes", "input_kind")
+            for name in ("variant", "threads", "batch", "in_features", "layers", "classes", "input_kind", "straight")
         ),
         ("tau", c_float),
         ("inverse_temperature", c_float),
@@ -138,33 +138,45 @@ def run_with_coefficients(stack: Stack, x: Tensor, coefficients: Tensor) -> Tens
     return logits
 
 
-def run_with_logits(stack: Stack, x: Tensor, weights: list[Tensor], temperature: float) -> Tensor:
-    """The same from the sixteen gate logits float32[n, 16] of each layer: softmax and its gradient in the kernel."""
-    logits: Tensor = _StackFunction.apply(stack, 1 / temperature, x, *weights)
+def run_with_logits(
+    stack: Stack, x: Tensor, weights: list[Tensor], temperature: float, *, straight: bool = False
+) -> Tensor:
+    """The same from the sixteen gate logits float32[n, 16] of each layer: softmax and its gradient in the kernel.
+
+    `straight`: the value is that of the likeliest gates, the gradient that of the softmax.
+    """
+    logits: Tensor = _StackFunction.apply(stack, _Mixing(1 / temperature, straight), x, *weights)
     return logits
 
 
+class _Mixing(NamedTuple):
+    """How sixteen logits become coefficients."""
+
+    inverse_temperature: float
+    straight: bool
+
+
 class _StackFunction(torch.autograd.Function):
-    """`inverse_temperature` None: one trained tensor, the coefficients; else one of logits per layer."""
+    """`mixing` None: one trained tensor, the coefficients; else one of logits per layer."""
 
     @staticmethod
-    def forward(ctx: Any, stack: Stack, inverse_temperature: float | None, x: Tensor, *trained: Tensor) -> Tensor:
+    def forward(ctx: Any, stack: Stack, mixing: _Mixing | None, x: Tensor, *trained: Tensor) -> Tensor:
         x = x.detach().contiguous()
         trained = tuple(tensor.detach().contiguous() for tensor in trained)
         for tensor in (x, *trained):
             assert tensor.is_cpu, tensor.device
         norms, coefficients = None, trained[0]
-        if inverse_temperature is not None:
+        if mixing is not None:
             norms, coefficients = torch.empty(stack.neurons, 2), torch.empty(stack.neurons, 4)
         assert coefficients.shape == (stack.neurons, 4), coefficients.shape
         assert coefficients.dtype == trained[-1].dtype == torch.float32, (coefficients.dtype, trained[-1].dtype)
         output = torch.empty(x.shape[0], stack.classes)
         plan = stack.plan(x, coefficients)
-        _add_logits(plan, inverse_temperature, norms, trained)
+        _add_logits(plan, mixing, norms, trained)
         plan.output = output.data_ptr()
         _call(stack.kernel.forward, plan)
         ctx.save_for_backward(x, coefficients, norms, *trained)
-        ctx.stack, ctx.inverse_temperature = stack, inverse_temperature
+        ctx.stack, ctx.mixing = stack, mixing
         return output
 
     @staticmethod
@@ -174,10 +186,10 @@ class _StackFunction(torch.autograd.Function):
         x, coefficients, norms, *trained = ctx.saved_tensors
         grad_output = grad_output.to(torch.float32).contiguous()
         plan = ctx.stack.plan(x, coefficients)
-        _add_logits(plan, ctx.inverse_temperature, norms, trained)
+        _add_logits(plan, ctx.mixing, norms, trained)
         plan.grad_output = grad_output.data_ptr()
         grads = [torch.empty_like(tensor) for tensor in trained]
-        if ctx.inverse_temperature is None:
+        if ctx.mixing is None:
             plan.grad_coefficients = grads[0].data_ptr()
         else:
             plan.grad_logits = _pointers(grads)
@@ -188,12 +200,10 @@ class _StackFunction(torch.autograd.Function):
         return None, None, grad_x, *grads
 
 
-def _add_logits(
-    plan: _Plan, inverse_temperature: float | None, norms: Tensor | None, trained: Sequence[Tensor]
-) -> None:
-    if inverse_temperature is not None:
+def _add_logits(plan: _Plan, mixing: _Mixing | None, norms: Tensor | None, trained: Sequence[Tensor]) -> None:
+    if mixing is not None:
         assert norms is not None
-        plan.inverse_temperature = inverse_temperature
+        plan.inverse_temperature, plan.straight = mixing.inverse_temperature, mixing.straight
         plan.logits, plan.norms = _pointers(trained), norms.data_ptr()
 
 
