@@ -9,8 +9,8 @@ from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Secti
 RATES = {"CNN": 1e-3, "MLP": 1e-3, "SNN": 2e-3}
 LOGIC_RATES = {"raw": 5e-2, "light": 1e-1, "walsh": 5e-2}
 GUMBEL_RATES = {"raw": 5e-1, "light": 5e-1, "walsh": 2e-1}
-"""Default learning rates of Adam; of logic networks by parametrization. Under `estimator: gumbel` the logits have to grow
-beyond the noise, which is as large as they are at the start."""
+"""Default learning rates of Adam; of logic networks by parametrization. With `estimator: gumbel` the logits have to
+outgrow the noise, which is as large as they are at the start."""
 
 
 class Recurrent(Section):
