@@ -10,7 +10,8 @@ FlatBuffers are read here, with every offset checked: the generated readers trus
 """
 
 import struct
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
 from xml.etree import ElementTree
 
 import numpy as np
@@ -26,12 +27,22 @@ GROWTH = 255
 """No stream of LZ4 grows more; Zstandard could, but not with events."""
 
 
+Buffer: TypeAlias = bytes | memoryview
+"""A FlatBuffer, or what it was compressed to. Slices of a memoryview cost nothing, and packets are many and small."""
+
+INT32, UINT32, UINT16 = struct.Struct("<i"), struct.Struct("<I"), struct.Struct("<H")
+INT64, PACKET = struct.Struct("<q"), struct.Struct("<ii")
+
+
 class Stream(NamedTuple):
     """The only stream of events of a file."""
 
     number: int
     width: int | None
     height: int | None
+
+
+HINT = "copy the file again, or export what is whole with DV"
 
 
 class Unreadable(Exception):
@@ -46,20 +57,20 @@ def decode_aedat4(raw: Raw, where: str) -> Recorded:
     """
     if raw[: len(MAGIC)].tobytes() != MAGIC:
         raise damaged(where, "no header, expected #!AER-DAT4.0,", 0)
-    start = len(MAGIC)
+    data, start = raw.data, len(MAGIC)
     try:
-        compression, table, xml = read_header(raw, start)
+        compression, table, xml = read_header(data, start)
     except Unreadable as error:
         raise damaged(where, f"header: {error}", start) from error
     stream = stream_of(xml, where)
-    start += 4 + uint32(raw, start)
-    end = table if table > 0 else len(raw)
-    if not start <= end <= len(raw):
+    start += 4 + number(data, UINT32, start)
+    end = table if table > 0 else len(data)
+    if not start <= end <= len(data):
         raise damaged(where, f"the table of packets is said to be at byte {table:,}; cut off", start)
     packets = []
-    for at, size in packets_of(raw, start, end, stream.number, where):
+    for at, size in packets_of(data, start, end, stream.number, where):
         try:
-            packets.append((at, elements_of(unpacked(raw[at : at + size], compression, where))))
+            packets.append((at, elements_of(unpacked(data[at : at + size], compression, where))))
         except Unreadable as error:
             raise damaged(where, f"packet: {error}", at) from error
     return columns_of(packets, stream, where)
@@ -71,33 +82,34 @@ def columns_of(packets: list[tuple[int, Any]], stream: Stream, where: str) -> Re
     width, height = stream.width or LARGEST_SENSOR, stream.height or LARGEST_SENSOR
     n = 0
     for at, pairs in packets:
-        bad = _aedat4(pairs, width, height, n, *columns)
+        end = n + len(pairs) // 2
+        bad = _aedat4(pairs, width, height, *(column[n:end] for column in columns))
         if bad >= 0:
             x, y = (int(pairs[2 * bad + 1]) >> shift & 0xFFFF for shift in (0, 16))
             raise outside(where, x, y, at, width, height)
-        n += len(pairs) // 2
+        n = end
     return Recorded(columns.events(n), stream.width, stream.height)
 
 
-def read_header(raw: Raw, start: int) -> tuple[int, int, str]:
+def read_header(data: Buffer, start: int) -> tuple[int, int, str]:
     """Compression, position of the table of packets, and XML."""
-    size = uint32(raw, start)
-    if start + 4 + size > len(raw):
+    size = number(data, UINT32, start)
+    if start + 4 + size > len(data):
         raise Unreadable(f"{size:,} bytes, more than there are")
-    body = raw[start : start + 4 + size]
+    body = data[start : start + 4 + size]
     root = root_of(body, b"IOHE")
-    compression, table, xml = (field_of(body, root, number) for number in range(3))
-    kind = unpack(body, "<i", compression) if compression else NONE
+    compression, table, xml = (field_of(body, root, field) for field in range(3))
+    kind = number(body, INT32, compression) if compression else NONE
     if not NONE <= kind <= ZSTD_HIGH:
         raise Unreadable(f"compression {kind}")
     if not xml:
         raise Unreadable("no description of the streams")
-    text = xml + uint32(body, xml)
-    length = uint32(body, text)
+    text = xml + number(body, UINT32, xml)
+    length = number(body, UINT32, text)
     if text + 4 + length > len(body):
         raise Unreadable("the description of the streams is cut off")
-    description = body[text + 4 : text + 4 + length].tobytes().decode("utf-8", "replace")
-    return kind, unpack(body, "<q", table) if table else -1, description
+    description = bytes(body[text + 4 : text + 4 + length]).decode("utf-8", "replace")
+    return kind, number(body, INT64, table) if table else -1, description
 
 
 def stream_of(xml: str, where: str) -> Stream:
@@ -111,51 +123,49 @@ def stream_of(xml: str, where: str) -> Stream:
     streams = []
     for node in root.findall("./node[@name='outInfo']/node"):
         values = {attribute.get("key"): attribute.text or "" for attribute in node.iter("attr")}
-        number = node.get("name") or ""
-        if values.get("typeIdentifier") == "EVTS" and number.isdecimal():
+        name = node.get("name") or ""
+        if values.get("typeIdentifier") == "EVTS" and name.isdecimal():
             sizes = [values.get(key, "") for key in ("sizeX", "sizeY")]
             width, height = (int(size) if size.isdecimal() and int(size[:9]) > 0 else None for size in sizes)
-            streams.append(Stream(int(number[:9]), width, height))
+            streams.append(Stream(int(name[:9]), width, height))
     if len(streams) != 1:
         raise RecordingError(f"{where}: {len(streams)} streams of events; expected one, export the one you need")
     return streams[0]
 
 
-def packets_of(raw: Raw, start: int, end: int, stream: int, where: str) -> Any:
+def packets_of(data: Buffer, start: int, end: int, stream: int, where: str) -> Iterator[tuple[int, int]]:
     """Byte and size of the content of every packet of `stream`."""
     while start < end:
-        if start + 8 > end:
-            raise damaged(
-                where, "the header of a packet is cut off", start, "copy it again, or export the rest with DV"
-            )
-        number, size = struct.unpack_from("<ii", raw.data, start)
-        if size < 0 or start + 8 + size > end:
-            raise damaged(where, f"a packet of {size:,} bytes is cut off", start, "copy it again, or export it with DV")
-        if number == stream:
-            yield start + 8, size
-        start += 8 + size
+        if start + PACKET.size > end:
+            raise damaged(where, "the header of a packet is cut off", start, HINT)
+        packet_stream, size = PACKET.unpack_from(data, start)
+        start += PACKET.size
+        if not 0 <= size <= end - start:
+            raise damaged(where, f"a packet of {size:,} bytes is cut off", start - PACKET.size, HINT)
+        if packet_stream == stream:
+            yield start, size
+        start += size
 
 
-def unpacked(body: Raw, compression: int, where: str) -> Raw:
+def unpacked(body: Buffer, compression: int, where: str) -> Buffer:
     """The FlatBuffer of a packet."""
-    limit = GROWTH * len(body) + 1024
     if compression == NONE:
         return body
     unpack = unpack_lz4 if compression in (LZ4, LZ4_HIGH) else unpack_zstd
     try:
-        return np.frombuffer(unpack(body, limit), np.uint8)
+        return unpack(body, GROWTH * len(body) + 1024)
     except ImportError as error:
         library = "lz4" if compression in (LZ4, LZ4_HIGH) else "zstandard"
         raise ConfigError(f"{where}: is compressed with {library}, not installed; pip install {library}") from error
 
 
-def unpack_lz4(body: Raw, limit: int) -> bytes:
+def unpack_lz4(body: Buffer, limit: int) -> bytes:
     """The content of a frame of LZ4, at most `limit` bytes."""
     from lz4.frame import LZ4FrameDecompressor
 
     reader = LZ4FrameDecompressor()
     try:
-        content: bytes = reader.decompress(body.data, max_length=limit)
+        content: bytes = reader.decompress(body, max_length=limit)
     except RuntimeError as error:
         raise Unreadable(str(error)) from error
     if not reader.eof:
@@ -163,72 +173,64 @@ def unpack_lz4(body: Raw, limit: int) -> bytes:
     return content
 
 
-def unpack_zstd(body: Raw, limit: int) -> bytes:
+def unpack_zstd(body: Buffer, limit: int) -> bytes:
     """The content of a frame of Zstandard, at most `limit` bytes."""
     import zstandard
 
     try:
-        claimed = zstandard.frame_content_size(body.data)
+        claimed = zstandard.frame_content_size(body)
         if claimed > limit:
             raise Unreadable(f"claims to grow from {len(body):,} to {claimed:,} bytes")
         reader = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-        return reader.decompress(body.data, max_output_size=limit)
+        return reader.decompress(body, max_output_size=limit)
     except zstandard.ZstdError as error:
         raise Unreadable(str(error)) from error
 
 
-def elements_of(body: Raw) -> Any:
+def elements_of(body: Buffer) -> Any:
     """The structures of a packet of events: i64[2 n], time and then the rest of each."""
-    root = root_of(body, b"EVTS")
-    field = field_of(body, root, 0)
+    field = field_of(body, root_of(body, b"EVTS"), 0)
     if not field:
         return np.empty(0, np.int64)
-    vector = field + uint32(body, field)
-    n = uint32(body, vector)
+    vector = field + number(body, UINT32, field)
+    n = number(body, UINT32, vector)
     if vector + 4 + EVENT_BYTES * n > len(body):
         raise Unreadable(f"{n:,} events, more than there are")
-    pairs = aligned(body[vector + 4 : vector + 4 + EVENT_BYTES * n].view(np.int64))
-    pairs.flags.writeable = False
-    return pairs
+    return aligned(np.frombuffer(body, np.int64, 2 * n, vector + 4))
 
 
-def root_of(body: Raw, identifier: bytes) -> int:
+def root_of(body: Buffer, identifier: bytes) -> int:
     """Where the table of a FlatBuffer with its size in front lies."""
-    if body[8:12].tobytes() != identifier:
+    if body[8:12] != identifier:
         raise Unreadable(f"no {identifier.decode()}")
-    return 4 + uint32(body, 4)
+    return 4 + number(body, UINT32, 4)
 
 
-def field_of(body: Raw, table: int, number: int) -> int:
+def field_of(body: Buffer, table: int, field: int) -> int:
     """Where a field of a table lies, 0 if it is left out."""
-    fields = table - unpack(body, "<i", table)
-    if 4 + 2 * number >= unpack(body, "<H", fields):
+    fields = table - number(body, INT32, table)
+    if 4 + 2 * field >= number(body, UINT16, fields):
         return 0
-    offset = unpack(body, "<H", fields + 4 + 2 * number)
+    offset = number(body, UINT16, fields + 4 + 2 * field)
     return table + offset if offset else 0
 
 
-def uint32(body: Raw, at: int) -> int:
-    """The 32-bit word at `at`."""
-    return unpack(body, "<I", at)
-
-
-def unpack(body: Raw, layout: str, at: int) -> int:
+def number(body: Buffer, layout: struct.Struct, at: int) -> int:
     """The number at `at`. `Unreadable` if that is not inside."""
-    if at < 0 or at + struct.calcsize(layout) > len(body):
+    if at < 0 or at + layout.size > len(body):
         raise Unreadable(f"an offset leads to byte {at:,} of {len(body):,}")
-    number: int = struct.unpack_from(layout, body.data, at)[0]
-    return number
+    value: int = layout.unpack_from(body, at)[0]
+    return value
 
 
 @kernel
-def _aedat4(pairs: Any, width: int, height: int, n: int, x: Any, y: Any, t: Any, p: Any) -> Any:
-    """Fill the columns from row `n` on; -1, or the number of an event that cannot be, in this packet."""
+def _aedat4(pairs: Any, width: int, height: int, x: Any, y: Any, t: Any, p: Any) -> Any:
+    """Fill the columns with a packet; -1, or the number of an event that cannot be."""
     impossible = 0
-    for i in range(len(pairs) // 2):
+    for i in range(len(t)):
         rest = pairs[2 * i + 1]
         column, row = rest & 0xFFFF, rest >> 16 & 0xFFFF
-        x[n + i], y[n + i], t[n + i], p[n + i] = column, row, pairs[2 * i], rest >> 32 & 1
+        x[i], y[i], t[i], p[i] = column, row, pairs[2 * i], rest >> 32 & 1
         impossible |= int((column >= width) | (row >= height))
     if impossible:
         for i in range(len(pairs) // 2):

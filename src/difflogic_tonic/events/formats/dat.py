@@ -10,6 +10,7 @@ import numpy as np
 
 from difflogic_tonic.errors import RecordingError
 from difflogic_tonic.events.formats.recorded import (
+    Columns,
     Raw,
     Recorded,
     damaged,
@@ -30,20 +31,21 @@ LARGEST = 1 << 14
 def decode_dat(raw: Raw, where: str) -> Recorded:
     """The CD events of a `.dat` file. `RecordingError` for other events, a cut-off event and an impossible pixel."""
     width, height, start = read_header(raw, where)
-    words = words_of(raw, start, np.uint64, where).view(np.uint32)
-    columns = room(len(words) // 2)
-    valid, wraps = _dat(words, width or LARGEST, height or LARGEST, *columns)
-    if not valid:
-        address = words[1::2]
-        beyond = (address & 0x3FFF >= (width or LARGEST)) | (address >> 14 & 0x3FFF >= (height or LARGEST))
-        at = int(np.argmax(beyond | (address >> 28 > 1)))
-        if address[at] >> 28 > 1:
-            raise damaged(where, f"polarity {address[at] >> 28}, expected 0 or 1,", start + EVENT_BYTES * at)
-        x, y = int(columns.x[at]), int(columns.y[at])
-        raise outside(where, x, y, start + EVENT_BYTES * at, width or LARGEST, height or LARGEST)
-    if wraps:
-        columns = columns._replace(t=unwrapped(columns.t))
-    return Recorded(columns.events(len(columns.t)), width, height)
+    words = words_of(raw, start, np.uint64, where)
+    columns = room(len(words))
+    if not _dat(words, width or LARGEST, height or LARGEST, *columns):
+        raise bad_event(words, columns, (width or LARGEST, height or LARGEST), start, where)
+    columns = columns._replace(t=unwrapped(columns.t))
+    return Recorded(columns.events(len(words)), width, height)
+
+
+def bad_event(words: Any, columns: Columns, sensor: tuple[int, int], start: int, where: str) -> RecordingError:
+    """The error for the first event that cannot be."""
+    polarity = words >> np.uint64(60)
+    at = int(np.argmax((columns.x >= sensor[0]) | (columns.y >= sensor[1]) | (polarity > 1)))
+    if polarity[at] > 1:
+        return damaged(where, f"polarity {polarity[at]}, expected 0 or 1,", start + EVENT_BYTES * at)
+    return outside(where, int(columns.x[at]), int(columns.y[at]), start + EVENT_BYTES * at, *sensor)
 
 
 def read_header(raw: Raw, where: str) -> tuple[int | None, int | None, int]:
@@ -65,13 +67,11 @@ def read_header(raw: Raw, where: str) -> tuple[int | None, int | None, int]:
 
 @kernel
 def _dat(words: Any, width: int, height: int, x: Any, y: Any, t: Any, p: Any) -> Any:
-    """Fill the columns; whether every event is possible, and whether the time counter starts again somewhere."""
-    impossible, wraps = 0, 0
+    """Fill the columns; whether every event is possible. No branches: the compiler makes vector instructions of it."""
+    impossible = 0
     for i in range(len(t)):
-        time, address = np.int64(words[2 * i]), np.int64(words[2 * i + 1])
-        before = np.int64(words[2 * max(i - 1, 0)])
+        address = np.int64(words[i] >> np.uint64(32))
         column, row, polarity = address & 0x3FFF, address >> 14 & 0x3FFF, address >> 28
-        x[i], y[i], t[i], p[i] = column, row, time, polarity
+        x[i], y[i], t[i], p[i] = column, row, words[i] & np.uint64(0xFFFFFFFF), polarity
         impossible |= int((column >= width) | (row >= height) | (polarity > 1))
-        wraps |= int(before - time > 1 << 31)
-    return impossible == 0, wraps > 0
+    return impossible == 0

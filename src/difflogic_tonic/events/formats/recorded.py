@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from difflogic_tonic.errors import RecordingError
+from difflogic_tonic.events.jit import kernel
 from difflogic_tonic.events.stream import Events
 
 Raw: TypeAlias = npt.NDArray[np.uint8]
@@ -127,5 +128,16 @@ def unwrapped(t: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
     A step back by more than half the range is a new start. A smaller one is what the file says, and stays.
     """
+    if not _starts_again(t):
+        return t
     wraps = np.diff(t, prepend=t[:1]) < -COUNTER_RANGE // 2
-    return t + np.cumsum(wraps) * COUNTER_RANGE if wraps.any() else t
+    return t + np.cumsum(wraps) * COUNTER_RANGE
+
+
+@kernel
+def _starts_again(t: Any) -> Any:
+    """Whether a time is smaller than the one before by more than half the range of the counter."""
+    wraps = 0
+    for i in range(1, len(t)):
+        wraps |= int(t[i - 1] - t[i] > 1 << 31)
+    return wraps != 0
