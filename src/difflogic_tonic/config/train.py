@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from difflogic_tonic.arguments import check_job_id
+from difflogic_tonic.config.augment import Augment
 from difflogic_tonic.config.datasets import DATASETS, DatasetFacts
 from difflogic_tonic.config.networks import Model, check_logic_sizes, default_learning_rate
 from difflogic_tonic.config.prepare import check_dataset
@@ -51,6 +52,8 @@ class Data(Section):
 
     max_frames: Positive | None = None
     """Frames of a recording that are used (views `sequence` and `stacked`); `stacked` needs it."""
+
+    augment: Augment = Augment()
 
     @field_validator("name")
     @classmethod
@@ -199,6 +202,15 @@ class TrainConfig(Section):
             raise ValueError(
                 f"data.view: {self.view} does not fit model.model_type: {self.model.model_type}{recurrent}; use "
                 + ("sequence" if memory else "frames or stacked")
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _jitter_has_a_time(self) -> "TrainConfig":
+        if self.data.augment.time_jitter and self.view == "frames":
+            raise ValueError(
+                "data.augment.time_jitter leaves out frames of a recording, and with data.view: frames each frame is "
+                "a sample of its own; use 0, or data.view: sequence or stacked"
             )
         return self
 

@@ -5,6 +5,9 @@
 | `order`    | which samples, in which order: a pure function of seed and epoch                   |
 | `batch`    | a batch as it travels to the device, and its expansion to numbers there            |
 | `prefetch` | reading ahead in threads: in order, bounded, stopped when the reader stops         |
+| `draws`    | random numbers that are a function of their key                                    |
+| `augment`  | what changes about each training sample, drawn from seed, epoch and sample; done   |
+|            | in `augment_kernels`                                                               |
 | `loader`   | `Batches`: one split, one view, one order, resumable at any batch                  |
 """
 

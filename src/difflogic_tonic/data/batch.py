@@ -10,6 +10,15 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A second label for each of B samples, i64[B], and the share of its own label, f32[B] in [0.5, 1]."""
+
+    labels: Tensor
+    weights: Tensor
 
 
 @dataclass(frozen=True)
@@ -18,6 +27,7 @@ class Batch:
 
     `inputs` is u8[B, bytes] for single frames and u8[B, T, bytes] otherwise, zero beyond a recording's last frame.
     `labels` i64[B]; `lengths` i64[B], the number of true frames; `rows` i64[B], the recording's row in its split.
+    `mixed`: the second labels of a batch that augmentation mixed with other samples.
     """
 
     inputs: Tensor
@@ -27,16 +37,26 @@ class Batch:
     packed: bool
     frame_shape: tuple[int, int, int]
     view: str
+    mixed: Mixed | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch with its four tensors on `device`; a copy from pinned memory does not block."""
+        """The same batch with its tensors on `device`; a copy from pinned memory does not block."""
         inputs, labels, lengths, rows = (
             tensor.to(device, non_blocking=True) for tensor in (self.inputs, self.labels, self.lengths, self.rows)
         )
-        return Batch(inputs, labels, lengths, rows, self.packed, self.frame_shape, self.view)
+        mixed = self.mixed and Mixed(*(part.to(device) for part in (self.mixed.labels, self.mixed.weights)))
+        return Batch(inputs, labels, lengths, rows, self.packed, self.frame_shape, self.view, mixed)
+
+    def targets(self, classes: int) -> Tensor:
+        """What a loss compares with: the labels i64[B], or the shares of all classes f32[B, classes] if mixed."""
+        if self.mixed is None:
+            return self.labels
+        own, other = (F.one_hot(labels, classes) for labels in (self.labels, self.mixed.labels))
+        weights = self.mixed.weights.unsqueeze(1)
+        return weights * own + (1 - weights) * other
 
 
 def expand(batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -1,18 +1,23 @@
 """Batches of one split in one view, in an order that can be entered at any batch."""
 
 from collections.abc import Generator
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from difflogic_tonic.data.batch import Batch
+from difflogic_tonic.data.batch import Batch, Mixed
 from difflogic_tonic.data.order import Rows, choose_recordings, epoch_order
 from difflogic_tonic.data.prefetch import read_ahead
 
 if TYPE_CHECKING:
     from difflogic_tonic.cache import SplitReader
+    from difflogic_tonic.data.augment import Augmenter
 
+Frames = npt.NDArray[np.uint8]
 View = Literal["frames", "sequence", "stacked"]
 
 
@@ -25,7 +30,8 @@ class Batches:
     (`order.choose_recordings`). The last batch of an epoch may be smaller; none is dropped.
 
     The order is a pure function of (seed, epoch) and, inside an epoch, of the position: two objects with the same
-    arguments yield the same batches, whichever batch they start at and however many threads read.
+    arguments yield the same batches, whichever batch they start at and however many threads read. Augmentation
+    is a pure function of (seed, epoch) and the sample, so a sample is the same in batches of another size as well.
     """
 
     def __init__(
@@ -39,8 +45,12 @@ class Batches:
         subset: float | int | None = None,
         max_frames: int | None = None,
         pin_memory: bool = False,
+        augmenter: "Augmenter | None" = None,
     ) -> None:
-        """`workers` reader threads (0: one); `pin_memory` for a CUDA device. Raises `ConfigError` for a bad subset."""
+        """`workers` reader threads (0: one); `pin_memory` for a CUDA device; `augmenter` for training batches.
+
+        Raises `ConfigError` for a bad subset.
+        """
         if view == "stacked" and max_frames is None:
             raise ValueError("view stacked needs max_frames: the number of channels must not depend on the split")
         self.view: View = view
@@ -51,6 +61,7 @@ class Batches:
         self._shuffle = shuffle
         self._threads = max(1, workers)
         self._pin_memory = pin_memory
+        self._augmenter = augmenter
         self._max_frames = max_frames
         self._lengths = np.diff(split.offsets)
         if max_frames is not None:
@@ -75,31 +86,90 @@ class Batches:
 
     def iterate(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """The batches of `epoch` from position `start` on, read ahead in threads; close the iterator to stop early."""
+        read = self._read if self._augmenter is None else partial(self._read_augmented, self._augmenter, epoch)
+        return read_ahead(read, self._positions(epoch, start), self._threads)
+
+    def as_stored(self) -> Generator[Batch, None, None]:
+        """The batches of the first epoch without augmentation: to look at the data, not to train."""
+        return read_ahead(self._read, self._positions(0, 0), self._threads)
+
+    def _positions(self, epoch: int, start: int) -> Generator[Rows, None, None]:
+        """The samples of each batch, as positions among all samples in storage order."""
         order = epoch_order(self.n_samples, self._seed, epoch, self._shuffle)
-        cuts = range(start * self.batch_size, len(order), self.batch_size)
-        return read_ahead(self._read, (order[cut : cut + self.batch_size] for cut in cuts), self._threads)
+        for cut in range(start * self.batch_size, len(order), self.batch_size):
+            yield order[cut : cut + self.batch_size]
 
     def _read(self, samples: Rows) -> Batch:
-        rows = self._sample_rows[samples]
-        nbytes = self._split.frame_nbytes
+        lengths = self._lengths_of(samples)
+        steps = self._max_frames if self.view == "stacked" else None
+        inputs = self._tensor(len(samples), steps or int(lengths.max()), self._split.frame_nbytes)
+        self._read_into(inputs.numpy(), samples)
+        return self._batch(inputs, samples, lengths, self._split.storage == "bits", None)
+
+    def _read_augmented(self, augmenter: "Augmenter", epoch: int, samples: Rows) -> Batch:
+        """Bits become u8 here, so that they need not be packed again."""
+        inputs, lengths = self._moved(augmenter, epoch, samples, self._max_frames if self.view == "stacked" else None)
+        mixed = None
+        if augmenter.config.mixes:
+            _, height, width = self._split.frame_shape
+            mixes = augmenter.mixes(epoch, self._numbers(samples), self.n_samples, height, width)
+            partners, weights = samples.copy(), np.ones(len(samples))
+            if len(mixes.into):
+                others, _ = self._moved(augmenter, epoch, mixes.partners, inputs.shape[1])
+                augmenter.mix(inputs.numpy(), lengths, others.numpy(), mixes)
+                partners[mixes.into], weights[mixes.into] = mixes.partners, mixes.weights / 2**16
+            mixed = Mixed(self._labels_of(partners), torch.from_numpy(weights).float())
+        return self._batch(inputs.flatten(2), samples, lengths, False, mixed)
+
+    def _moved(self, augmenter: "Augmenter", epoch: int, samples: Rows, steps: int | None) -> tuple[torch.Tensor, Rows]:
+        """Frames u8[B, T, P, H, W] as drawn, and how many of each are true; T is `steps`, or else the most of them."""
+        lengths = self._lengths_of(samples)
+        moves = augmenter.moves(epoch, self._numbers(samples), lengths)
+        steps = steps or int(moves.kept.max())
+        kept = np.minimum(moves.kept, steps)
+        stored = np.empty((len(samples), int(lengths.max()), self._split.frame_nbytes), np.uint8)
+        self._read_into(stored, samples)
+        polarities, height, width = self._split.frame_shape
+        if self._split.storage == "bits":
+            stored = np.unpackbits(stored, axis=-1, count=polarities * height * width, bitorder="little")
+        out = self._tensor(len(samples), steps, polarities, height, width)
+        frames = stored.reshape(*stored.shape[:2], polarities, height, width)
+        augmenter.move(frames, replace(moves, kept=kept), out.numpy())
+        return out, kept
+
+    def _read_into(self, out: Frames, samples: Rows) -> None:
+        """Fill out u8[B, T, bytes] with the frames of the samples, zero behind the last."""
         if self.view == "frames":
-            lengths = np.ones(len(rows), np.int64)
-            inputs = torch.empty((len(rows), nbytes), dtype=torch.uint8, pin_memory=self._pin_memory)
-            self._split.read_frames(self._sample_frames[samples], inputs.numpy())
+            self._split.read_frames(self._sample_frames[samples], out[:, 0])
         else:
-            lengths = self._lengths[rows]
-            stacked = self._max_frames if self.view == "stacked" else None
-            steps = stacked or int(lengths.max())
-            inputs = torch.empty((len(rows), steps, nbytes), dtype=torch.uint8, pin_memory=self._pin_memory)
-            self._split.read_recordings(rows, inputs.numpy())
+            self._split.read_recordings(self._sample_rows[samples], out)
+
+    def _numbers(self, samples: Rows) -> Rows:
+        """What tells samples apart in every subset: the number of the frame, or of the recording, in the split."""
+        return self._sample_frames[samples] if self.view == "frames" else self._sample_rows[samples]
+
+    def _lengths_of(self, samples: Rows) -> Rows:
+        if self.view == "frames":
+            return np.ones(len(samples), np.int64)
+        return self._lengths[self._sample_rows[samples]]
+
+    def _labels_of(self, samples: Rows) -> torch.Tensor:
+        return torch.from_numpy(self._split.labels[self._sample_rows[samples]].astype(np.int64))
+
+    def _tensor(self, *shape: int) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin_memory)
+
+    def _batch(self, inputs: torch.Tensor, samples: Rows, lengths: Rows, packed: bool, mixed: Mixed | None) -> Batch:
+        """A batch of inputs u8[B, T, bytes]."""
         return Batch(
-            inputs=inputs,
-            labels=torch.from_numpy(self._split.labels[rows].astype(np.int64)),
+            inputs=inputs.squeeze(1) if self.view == "frames" else inputs,
+            labels=self._labels_of(samples),
             lengths=torch.from_numpy(lengths),
-            rows=torch.from_numpy(rows),
-            packed=self._split.storage == "bits",
+            rows=torch.from_numpy(self._sample_rows[samples]),
+            packed=packed,
             frame_shape=self._split.frame_shape,
             view=self.view,
+            mixed=mixed,
         )
 
 

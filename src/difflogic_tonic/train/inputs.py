@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,6 +17,9 @@ from difflogic_tonic.storage import Storage
 from difflogic_tonic.train.fit import BatchSource, Phase
 from difflogic_tonic.train.thresholds import check_counts, fit_thresholds
 
+if TYPE_CHECKING:
+    from difflogic_tonic.data.augment import Augmenter
+
 SPLITS = ("val", "test")
 
 log = logging.getLogger(__name__)
@@ -27,7 +31,7 @@ class Inputs:
 
     manifest: cache.Manifest
     place_name: str
-    train: BatchSource
+    train: Batches
     evaluated: dict[str, BatchSource]
     n_recordings: dict[str, int]
     sample_shape: tuple[int, int, int]
@@ -112,6 +116,7 @@ def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.
             subset=subset,
             max_frames=config.data.max_frames,
             pin_memory=device.type == "cuda",
+            augmenter=augmenter(config) if name == "train" else None,
         )
 
     if not splits["train"].n_recordings:
@@ -124,6 +129,15 @@ def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.
         {name: split.n_recordings for name, split in splits.items()},
         sample_shape(config, reader.manifest),
     )
+
+
+def augmenter(config: TrainConfig) -> "Augmenter | None":
+    """What changes training samples; None where nothing does."""
+    if not config.data.augment.changes_anything:
+        return None
+    from difflogic_tonic.data.augment import Augmenter  # numba, which takes half a second to load
+
+    return Augmenter(config.data.augment, config.base.seed, highest=255 if config.facts.kind == "images" else 1)
 
 
 def sample_shape(config: TrainConfig, manifest: cache.Manifest) -> tuple[int, int, int]:

@@ -43,7 +43,8 @@ def train_step(
     for batch in batches:
         with precision.autocast():
             logits = logits_of(model, batch).float()
-            loss = F.cross_entropy(logits, batch.labels, label_smoothing=config.label_smoothing, reduction="sum")
+            targets = batch.targets(logits.shape[1])
+            loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing, reduction="sum")
         value, correct = _to_host(loss, logits, batch)
         if not math.isfinite(value):
             raise TrainingDiverged(

@@ -1,0 +1,61 @@
+"""Random numbers that are a function of their key: the same on every machine and device, in any order.
+
+SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) as a counter-based generator:
+number i of a stream is `mix(key + (i + 1) * GOLDEN)`, so no state is kept and nothing has to be drawn in between.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Words = npt.NDArray[np.uint64]
+
+GOLDEN = 0x9E3779B97F4A7C15
+FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+def mix(words: Words) -> Words:
+    """The finaliser of SplitMix64 on u64: a permutation of all 64-bit words."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(FACTORS[0])
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(FACTORS[1])
+    return words ^ (words >> np.uint64(31))
+
+
+def keys(samples: npt.NDArray[np.int64], *parts: int) -> Words:
+    """One key per sample, u64[B], decided by `parts` (integers >= 0) and the sample's number alone."""
+    key = np.zeros(1, np.uint64)
+    for part in parts:
+        key = mix((key ^ np.uint64(part)) + np.uint64(GOLDEN))
+    return mix((key ^ samples.astype(np.uint64)) + np.uint64(GOLDEN))
+
+
+def uniform(words: Words) -> npt.NDArray[np.float64]:
+    """Words as f64 in [0, 1)."""
+    return (words >> np.uint64(11)) * 2.0**-53
+
+
+def integers(
+    words: Words, low: int | npt.NDArray[np.int64], high: int | npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Words as i64 from `low` to `high`, both included; at most 2**31 values."""
+    span = np.asarray(high, np.int64) - low + 1
+    return ((words >> np.uint64(32)) * span.astype(np.uint64) >> np.uint64(32)).astype(np.int64) + low
+
+
+def words_on_device(key: Tensor, n: int) -> Tensor:
+    """The first `n` numbers of each stream of `key` i64[B] (the bits of a u64), as i64[B, n] on its device."""
+    counters = torch.arange(1, n + 1, device=key.device) * _signed(GOLDEN)
+    words = key.unsqueeze(1) + counters
+    words = (words ^ _shifted(words, 30)) * _signed(FACTORS[0])
+    words = (words ^ _shifted(words, 27)) * _signed(FACTORS[1])
+    return words ^ _shifted(words, 31)
+
+
+def _shifted(words: Tensor, bits: int) -> Tensor:
+    """A shift of i64 to the right that brings in zeros: the tensor's own brings in the sign."""
+    return (words >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(word: int) -> int:
+    return word - 2**64 if word >= 2**63 else word
