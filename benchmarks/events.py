@@ -52,8 +52,31 @@ def decode_section(settings: Settings) -> Iterator[Case]:
     return cases(settings)
 
 
-SECTIONS: dict[str, Callable[[Settings], Iterator[Case]]] = {"decode": decode_section}
-"""Name → its cases. Each section lives in a file of its own, `events_<name>.py`."""
+def slicing_section(settings: Settings) -> Iterator[Case]:
+    from events_slicing import slicing_cases
+
+    return slicing_cases(settings)
+
+
+def denoise_section(settings: Settings) -> Iterator[Case]:
+    from events_slicing import denoise_cases
+
+    return denoise_cases(settings)
+
+
+def fused_section(settings: Settings) -> Iterator[Case]:
+    from events_slicing import fused_cases
+
+    return fused_cases(settings)
+
+
+SECTIONS: dict[str, Callable[[Settings], Iterator[Case]]] = {
+    "decode": decode_section,
+    "slicing": slicing_section,
+    "denoise": denoise_section,
+    "fused": fused_section,
+}
+"""Name → its cases, which live in `events_decode.py` and `events_slicing.py`."""
 
 
 def main() -> int:

@@ -84,7 +84,7 @@ def frame_events(events: Events, recipe: FrameRecipe, where: str) -> Framed:
     """
     if not _is_fused(recipe) or recipe.denoise_us:
         check_inside(events, recipe.sensor, where)
-        events = _filtered(events, recipe)
+        events = filter_events(events, recipe)
     if recipe.custom:
         return _as_stored(*count_custom(events, recipe, where), len(events), recipe)
     more = _positions(len(events), recipe), *_numbers(recipe)
@@ -101,7 +101,7 @@ def frame_events(events: Events, recipe: FrameRecipe, where: str) -> Framed:
     return Framed(frames, n_events, n_saturated)
 
 
-def _filtered(events: Events, recipe: FrameRecipe) -> Events:
+def filter_events(events: Events, recipe: FrameRecipe) -> Events:
     """What `apply_filters` does, with kernels where a Python loop would be needed."""
     events = remove_hot_pixels(events, recipe.hot_pixels)
     if recipe.refractory_us:
