@@ -1,6 +1,7 @@
 """Learnable wiring: the mean of candidates, its gradients, and the plain network that it becomes."""
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -13,11 +14,21 @@ from difflogic_tonic.config.networks import Model
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.models.discretise import to_netlist
 from difflogic_tonic.netlist import class_scores
-from difflogic_tonic.nets.logic import LogicNetwork, cpu, freeze_wiring, hard_mode, logic_report, set_temperature
+from difflogic_tonic.nets.logic import (
+    LogicNetwork,
+    cpu,
+    freeze_wiring,
+    hard_mode,
+    learnable,
+    learnable_cpu,
+    logic_report,
+    set_temperature,
+)
 from difflogic_tonic.nets.logic.learnable import draw_candidates, mix, readers_of
 from difflogic_tonic.nets.logic.wiring import Place
 
 KERNEL = cpu.find_kernel()
+needs_kernel = pytest.mark.skipif(isinstance(KERNEL, str), reason=f"no C kernel: {KERNEL}")
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +74,11 @@ def written_out(network: LogicNetwork, x: Tensor) -> Tensor:
     return network.head(values)
 
 
-@pytest.mark.parametrize("parametrization", ["raw", "light"])
-@pytest.mark.parametrize("batch", [1, 16, 33])
-def test_gradients_agree_with_the_definition_in_float64(batch, parametrization):
-    network = network_of(parametrization=parametrization)
+@pytest.mark.parametrize("backend", ["eager", pytest.param("cpu", marks=needs_kernel)])
+@pytest.mark.parametrize("candidates", [2, 5, 8])
+@pytest.mark.parametrize(("batch", "parametrization"), [(1, "raw"), (16, "light"), (33, "raw"), (257, "walsh")])
+def test_gradients_agree_with_the_definition_in_float64(batch, parametrization, candidates, backend):
+    network = network_of(parametrization=parametrization, wiring_candidates=candidates, backend=backend)
     set_temperature(network, 0.7)
     exact, x = copy.deepcopy(network).double(), bits(batch).double().requires_grad_()
     wanted = written_out(exact, x)
@@ -102,9 +114,10 @@ def test_straight_through_computes_with_one_candidate_and_learns_about_all(estim
     assert all(torch.equal(one, other) for one, other in zip(values, again, strict=True))
 
 
-def test_results_are_the_same_to_the_bit_for_any_number_of_threads():
-    network = LogicNetwork(300, [700, 630], 2, 7, wiring="learnable")
-    x = torch.rand(65, 300, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("backend", ["eager", pytest.param("cpu", marks=needs_kernel)])
+def test_results_are_the_same_to_the_bit_for_any_number_of_threads(backend):
+    network = LogicNetwork(300, [700, 630], 2, 7, wiring="learnable", backend=backend)
+    x = torch.rand(300, 300, generator=torch.Generator().manual_seed(1))
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
@@ -133,7 +146,21 @@ def test_hard_mode_the_circuit_and_the_frozen_network_are_the_likeliest_choices(
         assert torch.equal(network(x), hard)
 
 
-@pytest.mark.skipif(isinstance(KERNEL, str), reason=f"no C kernel: {KERNEL}")
+@needs_kernel
+@pytest.mark.parametrize("variant", range(len(cpu.VARIANTS)))
+def test_every_instruction_set_of_this_processor_agrees(variant, monkeypatch):
+    kernel = learnable_cpu.find_kernel()
+    if variant > kernel.best_variant:
+        pytest.skip(f"no {cpu.VARIANTS[variant]} here")
+    network = network_of(backend="eager")
+    expected = gradients(network, bits().requires_grad_())
+    monkeypatch.setattr(learnable, "find_kernel", lambda: dataclasses.replace(kernel, best_variant=variant))
+    network.backend = "cpu"
+    for got, wanted in zip(gradients(network, bits().requires_grad_()), expected, strict=True):
+        assert ((got - wanted).abs().max() / wanted.abs().max()).item() <= 1e-5
+
+
+@needs_kernel
 def test_hard_mode_on_the_kernel_follows_every_change_of_a_choice():
     network = network_of()
     for seed in range(3):
@@ -185,5 +212,5 @@ def test_the_config_builds_one():
     logic = {"wiring": "learnable", "wiring_candidates": 3, "num_neurons": 80, "num_layers": 2}
     model = models.build(Model(model_type="DiffLogic", difflogic=logic), (2, 7, 9), 4, 0)
     assert model.network.layers[1].candidates.shape == (2, 80, 3)
-    with pytest.raises(ConfigError, match="backend cpu has no learnable wiring"):
-        network_of(backend="cpu")
+    with pytest.raises(ConfigError, match="backend triton has no learnable wiring"):
+        network_of(backend="triton")

@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic.gates import bilinear
 from difflogic_tonic.nets.logic.layer import LogicLayer
+from difflogic_tonic.nets.logic.learnable_cpu import Kernel, choose_layer, find_kernel
 from difflogic_tonic.nets.logic.wiring import Place, check_wiring, random_wiring, unique_wiring
 
 FIRST_LOGIT = 3.0
@@ -63,18 +65,24 @@ class LearnableLayer(LogicLayer):
         straight_through = self.training and self.estimator != "soft"
         if straight_through and self.estimator == "gumbel":
             logits = logits - torch.empty_like(logits).exponential_().log()
-        soft = torch.softmax(logits / self.temperature, -1)
+        by_candidate = (logits / self.temperature).flatten(0, 1).t()
+        # along the first axis: along a last one of eight, torch is five times as slow
+        soft = torch.softmax(by_candidate, 0).t().reshape(logits.shape)
         if not straight_through:
             return soft
         hard = F.one_hot(logits.argmax(-1), logits.shape[-1]).to(soft.dtype)
         return hard + (soft - soft.detach())
 
-    def forward(self, x: Tensor, coefficients: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, coefficients: Tensor | None = None, backend: str = "eager") -> Tensor:
         if self.hard:
             return super().forward(x, coefficients)
-        weights = self.choices().flatten(0, 1)
-        a, b = mix(x, self.candidates.flatten(0, 1), weights, self._transposed()).chunk(2)
-        return bilinear(self.coefficients() if coefficients is None else coefficients, a, b)
+        weights, readers = self.choices(), self._transposed()
+        gates = self.coefficients() if coefficients is None else coefficients
+        kernel = find_choose_kernel(backend, x)
+        if kernel is not None:
+            return choose_layer(kernel, x, self.candidates, weights, gates)
+        a, b = mix(x, self.candidates.flatten(0, 1), weights.flatten(0, 1), readers).chunk(2)
+        return bilinear(gates, a, b)
 
     def plain(self) -> LogicLayer:
         """The layer with its choice made for good: same gates, same state but for the candidates."""
@@ -95,6 +103,19 @@ class LearnableLayer(LogicLayer):
             check_wiring(self.candidates, self.in_features)  # a state may have been loaded
             self._readers = (stamp, readers_of(self.candidates.flatten(0, 1), self.in_features))
         return self._readers[1]
+
+
+def find_choose_kernel(backend: str, x: Tensor) -> Kernel | None:
+    """The C kernel for values x [in_features, batch], None for plain torch. ConfigError where `cpu` cannot be had."""
+    fits = x.is_cpu and x.dtype == torch.float32 and x.shape[1] > 0
+    if backend == "eager" or (backend == "auto" and not fits):
+        return None
+    found = find_kernel() if fits else f"values are {x.dtype} on {x.device}"
+    if isinstance(found, Kernel):
+        return found
+    if backend == "auto":
+        return None
+    raise ConfigError(f"backend {backend} with learnable wiring: {found}; backend auto falls back to plain torch")
 
 
 def freeze_wiring(model: nn.Module) -> None:

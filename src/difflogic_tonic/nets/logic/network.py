@@ -66,7 +66,7 @@ class LogicNetwork(nn.Module):
 
     `num_neurons` is the width of all `num_layers` layers, or one width per layer. `tau` None is `default_tau`.
     `init` None is residual above six layers, else random. `wiring` is one of WIRINGS, a function like those, or
-    `learnable`: training chooses each input of a neuron among `wiring_candidates`, in plain torch.
+    `learnable`: training chooses each input of a neuron among `wiring_candidates`.
     `input_shape` (channels, rows, columns) is what structured wiring takes for the neighbourhood of features; the other
     wirings ignore it. All randomness of the start comes from `seed`: the global generator is neither read nor moved.
     """
@@ -100,8 +100,8 @@ class LogicNetwork(nn.Module):
             )
         if isinstance(wiring, str):
             check_choice("wiring", wiring, (*WIRINGS, "learnable"))
-            if wiring == "learnable" and backend not in ("auto", "eager"):
-                raise ConfigError(f"backend {backend} has no learnable wiring, plain torch has: use auto")
+            if wiring == "learnable" and backend not in ("auto", "eager", "cpu"):
+                raise ConfigError(f"backend {backend} has no learnable wiring; cpu and plain torch have: use auto")
             wiring = WIRINGS.get(wiring) or partial(draw_candidates, wiring_candidates)
         check_sizes(in_features, widths, classes)
         if init is None:
@@ -159,6 +159,6 @@ class LogicNetwork(nn.Module):
         widths = [layer.out_features for layer in self._layers()]
         given = [None] * len(widths) if coefficients is None else coefficients.split(widths)
         for layer, ready in zip(self.layers, given, strict=True):
-            h = layer(h, ready)
+            h = layer(h, ready, self.backend)
         logits: Tensor = self.head(h)
         return logits
