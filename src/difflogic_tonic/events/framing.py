@@ -175,7 +175,7 @@ def _is_fused(recipe: FrameRecipe) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _numbers(recipe: FrameRecipe) -> tuple[npt.NDArray[np.int64], float, npt.NDArray[np.uint8]]:
+def _numbers(recipe: FrameRecipe) -> tuple[npt.NDArray[np.int64], float, npt.NDArray[np.int16]]:
     """The recipe as the arguments of a kernel."""
     is_fraction = isinstance(recipe.overlap, float)
     settings = kernels.Settings(
@@ -192,7 +192,9 @@ def _numbers(recipe: FrameRecipe) -> tuple[npt.NDArray[np.int64], float, npt.NDA
         most_frames=_most_frames(recipe),
     )
     fraction = float(recipe.overlap if is_fraction else 0)
-    return np.array(settings, np.int64), fraction, np.array(recipe.levels, np.uint8)
+    ranks = np.full(256, -1, np.int16)
+    ranks[list(recipe.levels)] = np.arange(len(recipe.levels))
+    return np.array(settings, np.int64), fraction, ranks
 
 
 def _positions(n: int, recipe: FrameRecipe) -> npt.NDArray[np.unsignedinteger]:

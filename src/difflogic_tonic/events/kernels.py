@@ -38,11 +38,12 @@ class Settings(NamedTuple):
 
 
 @kernel
-def frames_of_records(records: Any, positions: Any, numbers: Any, fraction: float, levels: Any) -> Any:
+def frames_of_records(records: Any, positions: Any, numbers: Any, fraction: float, ranks: Any) -> Any:
     """ATIS records u8[n, 5] → outcome, frames u8[T, frame_nbytes], events kept, saturated pixels.
 
     `positions` is room for as many events, u16[n] where that holds every position in a frame, else u32[n]. `numbers`
-    are `Settings`, `fraction` is the overlap of bins where it is one, `levels` u8[n] are those of planes.
+    are `Settings`, `fraction` is the overlap of bins where it is one, `ranks` i16[256] says of a count
+    which level it is, -1 if none.
     """
     s = _settings(numbers)
     extent_width, extent_height = _extent_of_records(records)
@@ -51,13 +52,11 @@ def frames_of_records(records: Any, positions: Any, numbers: Any, fraction: floa
     until = _memory(extent_width, extent_height, s.denoise_us, s.keep_warmup)
     times = np.empty(len(records) if _by_time(s) else 0, np.int64)
     n = _positions_of_records(records, s, until, extent_width + 2, positions, times)
-    return _frames(positions[:n], times[:n], s, fraction, levels)
+    return _frames(positions[:n], times[:n], s, fraction, ranks)
 
 
 @kernel
-def frames_of_columns(
-    x: Any, y: Any, t: Any, p: Any, positions: Any, numbers: Any, fraction: float, levels: Any
-) -> Any:
+def frames_of_columns(x: Any, y: Any, t: Any, p: Any, positions: Any, numbers: Any, fraction: float, ranks: Any) -> Any:
     """Columns of events, filtered already → what `frames_of_records` returns."""
     s = _settings(numbers)
     extent_width, extent_height = _extent(x, y)
@@ -66,7 +65,7 @@ def frames_of_columns(
     width, area, mask = np.uint32(s.width), np.uint32(s.width * s.height), np.uint32(s.polarities - 1)
     for i in range(len(x)):  # apart from counting, since a processor does this for many events at once
         positions[i] = (np.uint32(p[i]) & mask) * area + np.uint32(y[i]) * width + np.uint32(x[i])
-    return _frames(positions, t, s, fraction, levels)
+    return _frames(positions, t, s, fraction, ranks)
 
 
 @kernel
@@ -185,7 +184,7 @@ def _supported(until: Any, pixel: int, pitch: int, t: int, denoise_us: int) -> A
 
 
 @kernel
-def _frames(positions: Any, times: Any, s: Settings, fraction: float, levels: Any) -> Any:
+def _frames(positions: Any, times: Any, s: Settings, fraction: float, ranks: Any) -> Any:
     """Slice and count."""
     n = len(positions)
     if n == 0:
@@ -196,7 +195,7 @@ def _frames(positions: Any, times: Any, s: Settings, fraction: float, levels: An
     if count > s.most_frames:
         return TOO_MANY, np.empty((0, s.frame_nbytes), np.uint8), count, 0
     frames = np.zeros((count, s.frame_nbytes), np.uint8)
-    scratch = np.empty(s.polarities * s.height * s.width if s.n_levels else 0, np.uint8)
+    counts = np.empty(s.polarities * s.height * s.width if s.n_levels else 0, np.uint8)
     n_saturated = 0
     for f in range(count):
         begin = start + f * stride
@@ -204,9 +203,8 @@ def _frames(positions: Any, times: Any, s: Settings, fraction: float, levels: An
         end = n if rest_to_last and f == count - 1 else _index(begin + length, times, s, n)
         shown = positions[first:end]
         if s.n_levels:
-            scratch[:] = 0
-            _count(shown, scratch)
-            _mark_levels(scratch, levels, s.polarities, frames[f])
+            counts[:] = 0
+            _mark_levels(shown, counts, ranks, s, frames[f])
         elif s.as_bits:
             _mark(shown, frames[f])
         else:
@@ -308,13 +306,15 @@ def _mark(positions: Any, frame: Any) -> None:
 
 
 @kernel
-def _mark_levels(counts: Any, levels: Any, polarities: int, frame: Any) -> None:
-    """Set the bits of the planes [polarity, level, row, column] whose level a count has reached."""
-    pixels = len(counts) // polarities
-    for polarity in range(polarities):
-        for k in range(len(levels)):
-            plane = (polarity * len(levels) + k) * pixels
-            for pixel in range(pixels):
-                bit = plane + pixel
-                reached = counts[np.uint64(polarity * pixels + pixel)] >= levels[k]
-                frame[np.uint64(bit >> 3)] |= np.uint8(np.int64(reached) << (bit & 7))
+def _mark_levels(positions: Any, counts: Any, ranks: Any, s: Settings, frame: Any) -> None:
+    """Set the bit of [polarity, level, row, column] when a count reaches that level; `counts` are 0 before."""
+    pixels = np.int64(s.width * s.height)
+    for position in positions:
+        count = counts[np.uint64(position)]
+        count += np.uint8(count != 255)
+        counts[np.uint64(position)] = count
+        rank = np.int64(ranks[np.uint64(count)])
+        if rank >= 0:
+            polarity = np.int64(np.int64(position) >= pixels)
+            bit = np.int64(position) + (polarity * (s.n_levels - 1) + rank) * pixels
+            frame[np.uint64(bit >> 3)] |= np.uint8(1 << (bit & 7))
