@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from difflogic_tonic.config import PrepareConfig, StoragePaths
+from difflogic_tonic.config import DATASETS, PrepareConfig, StoragePaths
 from difflogic_tonic.events import encode_atis, make_events
 from difflogic_tonic.storage import Storage, open_storage
 
@@ -28,6 +28,8 @@ class MemorySource:
     files: dict[str, bytes]
     subset: str | None = "a test subset"
     describe: str = "memory"
+    format: str = "atis"
+    classes: tuple[str, ...] = DATASETS["NMNIST"].classes
     read_paths: list[str] = field(default_factory=list)
 
     @property

@@ -11,11 +11,11 @@ NMNIST = DATASETS["NMNIST"]
 @pytest.mark.parametrize(
     ("path", "prefix", "standard", "split", "label", "number"),
     [
-        ("Train/3/00012.bin", "Train", "Train/3/00012.bin", "train", 3, 12),
-        ("Test/0/7.bin", "Test", "Test/0/7.bin", "test", 0, 7),
-        ("N-MNIST/data/Train/9/60000.bin", "N-MNIST/data/Train", "Train/9/60000.bin", "train", 9, 60000),
-        ("train/3/00012.bin", "train", "Train/3/00012.bin", "train", 3, 12),
-        ("Test/Test/1/5.bin", "Test/Test", "Test/1/5.bin", "test", 1, 5),
+        ("Train/3/00012.bin", "Train", "Train/3/00012.bin", "train", "3", "12"),
+        ("Test/0/7.bin", "Test", "Test/0/7.bin", "test", "0", "7"),
+        ("N-MNIST/data/Train/9/60000.bin", "N-MNIST/data/Train", "Train/9/60000.bin", "train", "9", "60000"),
+        ("train/3/00012.bin", "train", "Train/3/00012.bin", "train", "3", "12"),
+        ("Test/Test/1/5.bin", "Test/Test", "Test/1/5.bin", "test", "1", "5"),
     ],
 )
 def test_a_recording_is_placed_by_its_last_three_names(path, prefix, standard, split, label, number):

@@ -6,7 +6,7 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+AUTO = "auto"
 SAMPLED_RECORDINGS = 16
 INDEX_BYTES = 48  # offsets, labels, source, n_events, assigned and a checksum for each recording
 
@@ -160,16 +161,31 @@ def _frame(job: Job, recording: "Recording", data: bytes) -> "Framed":
     from difflogic_tonic.events import frame_recording
     from difflogic_tonic.events.images import ImageRecipe, frame_image
 
-    where = f"{job.source.describe}: {recording.path}"
-    if isinstance(job.recipe, ImageRecipe):
-        return frame_image(data, job.recipe, where)
-    framed = frame_recording(data, job.recipe, where)
+    where, recipe = f"{job.source.describe}: {recording.path}", job.recipe
+    if isinstance(recipe, ImageRecipe):
+        return frame_image(data, recipe, where)
+    if recipe.format == AUTO:
+        recipe = replace(recipe, format=format_of(job.source, recording, data))
+    framed = frame_recording(data, recipe, where)
     if not len(framed.frames) and job.on_empty == "error":
         raise RecordingError(
-            f"{where}: no events{' are left after denoising' if job.recipe.denoise_us else ''}; "
+            f"{where}: no events{' are left after denoising' if recipe.denoise_us else ''}; "
             "expected at least one. Remove the recording, or leave such ones out with data.on_empty=skip"
         )
     return framed
+
+
+def format_of(source: "Source", recording: "Recording", data: bytes) -> str:
+    """The format of a recording: that of its source, or what its name and its first bytes say."""
+    from difflogic_tonic.events.formats import FORMATS, HEAD_BYTES, detect
+
+    found = source.format if source.format != AUTO else detect(recording.path, data[:HEAD_BYTES])
+    if found is None:
+        raise RecordingError(
+            f"{source.describe}: {recording.path} is in no format of recordings that is known; "
+            f"expected one of {', '.join(name for name, each in FORMATS.items() if each.suffixes)}"
+        )
+    return found
 
 
 def _check_shard(path: Path, plan: ShardPlan, fingerprint: str) -> BuiltShard:

@@ -155,7 +155,7 @@ def _check(part: Path, file: DownloadFile) -> None:
     size = part.stat().st_size
     if file.size is not None and size != file.size:
         reason = f"has {size:,} bytes; expected {file.size:,}"
-    elif md5.hexdigest() != file.md5:
+    elif file.md5 is not None and md5.hexdigest() != file.md5:
         reason = f"has the MD5 {md5.hexdigest()}; expected {file.md5}"
     else:
         return
@@ -164,7 +164,7 @@ def _check(part: Path, file: DownloadFile) -> None:
 
 
 def _missing_message(facts: DatasetFacts, folder: Path, reason: str) -> str:
-    files = " and ".join(f"{file.name} ({file.urls[0]})" for file in facts.files)
+    files = " and ".join(f"{file.name} ({(*file.urls, file.page)[0]})" for file in facts.files)
     put = f"put {files} into {folder}, or " if files else ""
     return (
         f"{facts.name} is not here and could not be downloaded ({reason}); "

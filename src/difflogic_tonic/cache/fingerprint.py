@@ -33,7 +33,7 @@ class Listed(Protocol):
 
 def parameters_of(config: PrepareConfig) -> dict[str, Any]:
     """Every parameter that can change a byte of the cache, as plain JSON data. Where the data lie is none of them."""
-    data, sensor = config.data, config.facts.sensor
+    data = config.data
     if config.facts.kind == "images":
         return _image_parameters(config)
     key, size = data.slicing
@@ -45,9 +45,10 @@ def parameters_of(config: PrepareConfig) -> dict[str, Any]:
         "downsample": data.downsample if data.downsample > 1 else None,
         "levels": list(data.levels),
     }
+    optional |= _test_parameters(config)
     return {
         "dataset": data.name,
-        "sensor": [sensor.width, sensor.height, sensor.polarities],
+        "sensor": _size(config),
         key: size,
         "overlap": data.overlap or 0,  # 0.0 means the same as 0
         "include_incomplete": data.include_incomplete,
@@ -66,10 +67,10 @@ def parameters_of(config: PrepareConfig) -> dict[str, Any]:
 
 def _image_parameters(config: PrepareConfig) -> dict[str, Any]:
     """Those of a dataset of images, which has no events to denoise and slice."""
-    data, sensor = config.data, config.facts.sensor
+    data = config.data
     return {
         "dataset": data.name,
-        "sensor": [sensor.width, sensor.height, sensor.polarities],
+        "sensor": _size(config),
         "kind": "images",
         "frames": data.frames,
         "val_fraction": float(data.val_fraction),
@@ -77,7 +78,22 @@ def _image_parameters(config: PrepareConfig) -> dict[str, Any]:
         "shard_recordings": data.shard_recordings,
         "semantics_version": IMAGE_VERSION,
         "layout_version": LAYOUT_VERSION,
+        **_test_parameters(config),
     }
+
+
+def _size(config: PrepareConfig) -> list[int] | None:
+    """Width, height and channels of what is recorded; None if only the recordings tell."""
+    sensor = config.facts.sensor
+    return None if sensor is None else [sensor.width, sensor.height, sensor.polarities]
+
+
+def _test_parameters(config: PrepareConfig) -> dict[str, Any]:
+    """How test recordings are chosen, where that is not official."""
+    facts = config.facts
+    if facts.counts and facts.has_split:
+        return {}
+    return {"test_split": config.data.split or "seeded", "test_fraction": config.test_fraction}
 
 
 def parameters_hash(parameters: dict[str, Any]) -> str:

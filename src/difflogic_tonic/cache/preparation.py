@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,8 @@ from difflogic_tonic.cache.fingerprint import fingerprint_of, parameters_hash, p
 from difflogic_tonic.cache.manifest import SPLITS, Manifest, Recordings, split_facts
 from difflogic_tonic.cache.publish import complete_manifest, copy_variant, lock_path, publish
 from difflogic_tonic.cache.splits import ShardPlan, assign_splits, plan_shards
-from difflogic_tonic.config import PrepareConfig
-from difflogic_tonic.errors import CacheCorrupt
+from difflogic_tonic.config import DatasetFacts, PrepareConfig, SensorSize
+from difflogic_tonic.errors import CacheCorrupt, ConfigError
 from difflogic_tonic.storage import Place, Storage, check_space, file_lock, reap_leftovers, storage_errors
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Variant:
-    """A variant to be made: its name is known, its frames are not."""
+    """A variant to be made: its name is known, its frames are not. `facts` are those of the recordings in `source`."""
 
     config: PrepareConfig
+    facts: DatasetFacts
     source: "Source"
     parameters: dict[str, Any]
     fingerprint: str
@@ -76,9 +77,10 @@ def prepare_source(
     shard: tuple[int, int] | None = None,
 ) -> Prepared:
     """`prepare` with the recordings already opened."""
-    _recipe(config)  # what cannot be made is an error before anything is read
+    facts = facts_of(config, source)
+    _recipe(config, facts)  # what cannot be made is an error before anything is read
     parameters = parameters_of(config)
-    variant = _Variant(config, source, parameters, fingerprint_of(parameters, source.recordings))
+    variant = _Variant(config, facts, source, parameters, fingerprint_of(parameters, source.recordings))
     found = None if config.data.reset_cache else _fill_from_existing(variant, storage)
     if found:
         return found
@@ -172,8 +174,11 @@ def _build_in(
     from difflogic_tonic.cache.progress import Progress
 
     config, recordings = variant.config, variant.source.recordings
-    job = Job(variant.source, _recipe(config), variant.fingerprint, config.data.on_empty)
-    splits = assign_splits(recordings, config.data.val_fraction, config.base.seed)
+    job = Job(variant.source, _recipe(config, variant.facts), variant.fingerprint, config.data.on_empty)
+    splits = assign_splits(
+        *(recordings, config.data.val_fraction, config.base.seed),
+        *(config.test_fraction, config.data.split or "seeded"),
+    )
     plans = plan_shards(splits, config.data.shard_recordings)
     mine = plans if shard is None else plans[shard[0] - 1 :: shard[1]]
     _check_space(job, plans, storage, partial)
@@ -189,11 +194,36 @@ def _build_in(
     return [shard for shard in everyone if shard]
 
 
-def _recipe(config: PrepareConfig) -> "FrameRecipe | ImageRecipe":
+def facts_of(config: PrepareConfig, source: "Source") -> DatasetFacts:
+    """The facts of a dataset, completed by what only its recordings tell: format, classes, and size of a frame.
+
+    `ConfigError` if neither the config nor the first recording tells the size.
+    """
+    facts = config.facts
+    layout = replace(facts.layout, format=source.format)
+    return replace(facts, layouts=(layout,), classes=source.classes, sensor=facts.sensor or _size_of(facts, source))
+
+
+def _size_of(facts: DatasetFacts, source: "Source") -> SensorSize:
+    from difflogic_tonic.cache.build import format_of
+    from difflogic_tonic.events.formats import decode
+    from difflogic_tonic.events.images import picture_size
+
+    first = source.recordings[0]
+    where, data = f"{source.describe}: {first.path}", source.read(first)
+    if facts.kind == "images":
+        return SensorSize(*picture_size(data, where), polarities=3)
+    found = decode(data, format_of(source, first, data), where)
+    if found.width is None or found.height is None:
+        raise ConfigError(f"{where} does not say how many pixels its camera has; add data.sensor=[width, height]")
+    return SensorSize(found.width, found.height, polarities=2)
+
+
+def _recipe(config: PrepareConfig, facts: DatasetFacts) -> "FrameRecipe | ImageRecipe":
     from difflogic_tonic.events import recipe_from_config
     from difflogic_tonic.events.images import image_recipe
 
-    return image_recipe(config) if config.facts.kind == "images" else recipe_from_config(config)
+    return image_recipe(config, facts) if facts.kind == "images" else recipe_from_config(config, facts)
 
 
 def _check_space(job: Any, plans: tuple[ShardPlan, ...], storage: Storage, partial: Path) -> None:
@@ -213,7 +243,7 @@ def _check_space(job: Any, plans: tuple[ShardPlan, ...], storage: Storage, parti
 
 def _manifest(variant: _Variant, built: "list[BuiltShard]") -> Manifest:
     config, recordings = variant.config, variant.source.recordings
-    facts, recipe = config.facts, _recipe(config)
+    facts, recipe = variant.facts, _recipe(config, variant.facts)
     crcs, splits, kept = [0] * len(recordings), [""] * len(recordings), set()
     for each in built:
         for row, crc in zip(each.index.assigned.tolist(), each.index.assigned_crc32.tolist(), strict=True):

@@ -1,28 +1,22 @@
 """The raw recordings of a dataset, wherever they are: a folder, archives, the generator, or a download."""
 
-import json
 import logging
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from difflogic_tonic.cache.progress import Progress
 from difflogic_tonic.config import DatasetFacts
+from difflogic_tonic.config.datasets import Split
 from difflogic_tonic.errors import DatasetMismatch, DatasetMissing, RecordingError
-from difflogic_tonic.events.layout import SPLIT_FOLDERS, Placed, expected, is_hidden, place
-from difflogic_tonic.storage import Storage, storage_errors, write_text
+from difflogic_tonic.events.layout import Placed, expected
+from difflogic_tonic.storage import Storage, storage_errors
 
 log = logging.getLogger(__name__)
 
-SEARCH_DEPTH = 6
-SEARCH_FOLDERS = 2000
 UNPACKED = "unpacked"
 """Folder in `raw/<dataset>/` for what is ours: indices of archives, packs, the listing of generated recordings."""
-
-Split = Literal["train", "test"]
 
 
 class Recording(NamedTuple):
@@ -44,6 +38,14 @@ class Source(Protocol):
     @property
     def describe(self) -> str:
         """The folder or archives, for messages."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; a label is a position in them."""
+
+    @property
+    def format(self) -> str:
+        """Format of the recordings, "auto" if that of each has to be found out."""
 
     @property
     def subset(self) -> str | None:
@@ -68,6 +70,8 @@ def open_source(
     if data_root is not None:
         return _open_path(facts, data_root, storage, allow_subset, progress)
     if facts.embedded:
+        from difflogic_tonic.cache.embedded import EmbeddedSource
+
         return EmbeddedSource(facts, storage, progress)
     for found in storage.places:
         folder = found.raw_dir(facts.name)
@@ -81,105 +85,44 @@ def open_source(
     return _open_path(facts, folder, storage, allow_subset, progress)
 
 
-class FolderSource:
-    """Recordings as files, below a folder for each split."""
-
-    def __init__(self, facts: DatasetFacts, root: Path, folders: dict[Split, Path], allow_subset: bool) -> None:
-        self.describe = str(root)
-        self._folders = folders
-        with storage_errors(root, "listing recordings"):
-            listed = list(_list_folders(folders, facts))
-        self.recordings = check_recordings(((placed, size) for placed, size in listed), self.describe, facts)
-        self.subset = check_counts(self.recordings, self.describe, facts, allow_subset)
-
-    def read(self, recording: Recording) -> bytes:
-        path = self._folders[recording.split].joinpath(*recording.path.split("/")[1:])
-        with storage_errors(path, "reading a recording"):
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                raise RecordingError(
-                    f"{path}: it was here a moment ago and is gone; run the same command again"
-                ) from None
-        return check_size(data, recording, self.describe)
+def class_names(found: Iterable[Placed], facts: DatasetFacts, where: str) -> tuple[str, ...]:
+    """The classes of the dataset: by its facts, or else those that recordings were found of, sorted."""
+    if facts.classes or facts.layout.holds != "recording":
+        return facts.classes or ("",)
+    names = tuple(sorted({each.label for each in found if each.label}))
+    if facts.official_classes and len(names) > facts.official_classes:
+        raise DatasetMismatch(
+            f"{where}: {len(names):,} folders of classes; expected the {facts.official_classes:,} of {facts.name}"
+        )
+    return names
 
 
-class EmbeddedSource:
-    """Recordings that this package generates. Only their sizes are kept, so that a second look costs nothing."""
-
-    subset = None
-
-    def __init__(self, facts: DatasetFacts, storage: Storage, progress: bool) -> None:
-        self.describe = f"{facts.name} (generated)"
-        self._contents: dict[str, bytes] = {}
-        n = sum(sum(counts) for counts in facts.counts.values())
-        sizes = self._sizes(n, storage.scratch.raw_dir(facts.name) / UNPACKED, progress)
-        placed = ((place(path, facts), size) for path, size in sizes.items())
-        self.recordings = check_recordings(((where, size) for where, size in placed if where), self.describe, facts)
-        check_counts(self.recordings, self.describe, facts, allow_subset=False)
-
-    def read(self, recording: Recording) -> bytes:
-        data = self._contents.get(recording.path)
-        if data is None:
-            from difflogic_tonic.events.digits import recording as generate
-
-            data = generate(int(recording.path.rpartition("/")[2].removesuffix(".bin")))
-        return check_size(data, recording, self.describe)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_contents": {}}
-
-    def _sizes(self, n: int, folder: Path, progress: bool) -> dict[str, int]:
-        """Size of each of the `n` recordings by path; makes and keeps the list if there is none."""
-        from difflogic_tonic.events.versions import DIGITS_VERSION
-
-        memo = folder / f"digits-v{DIGITS_VERSION}.json"
-        try:
-            known = json.loads(memo.read_bytes())
-            if isinstance(known, dict) and len(known) == n:
-                return known
-        except FileNotFoundError:
-            pass
-        except ValueError:
-            log.warning("%s is damaged; making it again", memo)
-        self._contents = _generate(progress)
-        sizes = {path: len(data) for path, data in self._contents.items()}
-        with storage_errors(folder, "making a folder"):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_text(memo, json.dumps(sizes, separators=(",", ":")))
-        return sizes
-
-
-def _generate(progress: bool) -> dict[str, bytes]:
-    from difflogic_tonic.events import digits
-
-    contents = {}
-    bar = Progress(len(digits.paths()), "recordings", "generating digits", progress)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool, bar:
-        for path, data in zip(digits.paths(), pool.map(digits.recording, digits.numbers()), strict=True):
-            contents[path] = data
-            bar.advance()
-            bar.show()
-    return contents
-
-
-def check_recordings(found: Iterable[tuple[Placed, int]], where: str, facts: DatasetFacts) -> tuple[Recording, ...]:
+def check_recordings(
+    found: Iterable[tuple[Placed, int]], where: str, facts: DatasetFacts, classes: tuple[str, ...]
+) -> tuple[Recording, ...]:
     """The files found (with their sizes) as recordings by path; `DatasetMismatch` if a file should not be there."""
     placed = list(found)
     strays = sorted(f"{each.prefix}/{each.path.partition('/')[2]}" for each, _ in placed if not each.is_recording)
     if strays:
         more = f" and {len(strays) - 1:,} more" if len(strays) > 1 else ""
         raise DatasetMismatch(f"{where}: unexpected {strays[0]}{more}; expected {expected(facts)}; remove what is not")
-    for split in ("train", "test"):
+    for split in ("train", "test") if facts.has_split else ():
         prefixes = sorted({each.prefix for each, _ in placed if each.split == split})
         if len(prefixes) > 1:
             raise DatasetMismatch(f"{where}: two {split} folders, {prefixes[0]} and {prefixes[1]}; keep one of them")
-    numbered: dict[tuple[str, int, int], str] = {}
+    above = sorted({each.prefix for each, _ in placed if each.split == "all"})
+    if len(above) > 1 and not facts.classes and facts.layout.holds == "recording":
+        raise DatasetMismatch(
+            f"{where}: recordings in {above[0] or '.'} and in {above[1]}; expected {expected(facts)} in one folder"
+        )
+    numbered: dict[tuple[str, str | None, str | None], Placed] = {}
     for each, _ in placed:
-        other = numbered.setdefault((each.split, each.label, each.number), each.path)
-        if other is not each.path:
-            raise DatasetMismatch(f"{where}: {other} and {each.path} are one recording twice; remove one of them")
-    return tuple(sorted(Recording(each.path, size, each.label, each.split) for each, size in placed))
+        other = numbered.setdefault((each.split, each.label, each.number), each)
+        if other is not each:
+            one, two = (f"{a.prefix}/{a.path}" if other.path == each.path else a.path for a in (other, each))
+            raise DatasetMismatch(f"{where}: {one} and {two} are one recording twice; remove one of them")
+    labels = {name: label for label, name in enumerate(classes)}
+    return tuple(sorted(Recording(each.path, size, labels[each.label or ""], each.split) for each, size in placed))
 
 
 def check_counts(recordings: Iterable[Recording], where: str, facts: DatasetFacts, allow_subset: bool) -> str | None:
@@ -188,22 +131,34 @@ def check_counts(recordings: Iterable[Recording], where: str, facts: DatasetFact
     `DatasetMismatch` instead of the latter unless `allow_subset`: a half-unpacked archive must not become a dataset.
     """
     counts = Counter((recording.split, recording.label) for recording in recordings)
-    wrong, totals = [], []
+    totals = Counter(recording.split for recording in recordings)
+    wrong, parts = [], []
     for split, official in facts.counts.items():
-        found = [counts[split, label] for label in range(len(official))]
-        totals.append(f"{sum(found):,} of {sum(official):,} {split}")
-        for name, n, wanted in zip(facts.classes, found, official, strict=True):
-            if n != wanted:
-                wrong.append(f"{split} class {name} has {n:,} instead of {wanted:,}")
+        shown = "" if split == "all" else f" {split}"
+        parts.append(f"{totals[split]:,} of {official_total(official):,}{shown}")
+        if isinstance(official, int):
+            if totals[split] != official:
+                wrong.append(f"{shown.lstrip()} has {totals[split]:,} instead of {official:,}".lstrip())
+            continue
+        for label, (name, wanted) in enumerate(zip(facts.classes, official, strict=True)):
+            if counts[split, label] != wanted:
+                wrong.append(
+                    f"{shown.lstrip()} class {name} has {counts[split, label]:,} instead of {wanted:,}".lstrip()
+                )
     if not wrong:
         return None
-    subset = ", ".join(totals)
+    subset = ", ".join(parts)
     if allow_subset:
         return subset
     raise DatasetMismatch(
         f"{where}: not the complete {facts.name}: {subset} recordings ({wrong[0]}); unpack or fetch it again, "
         "or accept it as a part with data.allow_subset=true"
     )
+
+
+def official_total(counts: tuple[int, ...] | int) -> int:
+    """Official number of recordings of a split."""
+    return counts if isinstance(counts, int) else sum(counts)
 
 
 def check_size(data: bytes, recording: Recording, where: str) -> bytes:
@@ -217,83 +172,57 @@ def check_size(data: bytes, recording: Recording, where: str) -> bytes:
 
 
 def _open_path(facts: DatasetFacts, path: Path, storage: Storage, allow_subset: bool, progress: bool) -> Source:
-    """A folder of recordings, a folder of archives, or an archive."""
+    """A folder of recordings, a folder of archives, or an archive, in the first layout that has recordings there."""
+    from difflogic_tonic.cache.folders import FolderSource, holds_recordings
+    from difflogic_tonic.cache.unpack import ArchiveSource
+
     with storage_errors(path, "opening data.data_root"):
         exists = path.exists()
     if not exists:
         raise DatasetMissing(f"data.data_root={path} does not exist; expected a folder or archive of {facts.name}")
-    if facts.packs:
-        from difflogic_tonic.cache.packs import PackSource
-
-        return PackSource(facts, path, allow_subset)
-    if path.is_dir():
-        folders = _split_folders(path, facts)
-        if folders:
-            return FolderSource(facts, path, folders, allow_subset)
-        archives = _archives_in(path, facts)
-    else:
-        archives = (path,)
-    from difflogic_tonic.cache.unpack import ArchiveSource
-
     folder = storage.scratch.raw_dir(facts.name) / UNPACKED
-    return ArchiveSource(facts, archives, folder, allow_subset, progress)
-
-
-def _split_folders(root: Path, facts: DatasetFacts) -> dict[Split, Path]:
-    """The `Train` and `Test` folders with class folders in them, at or below `root`; not everything is searched."""
-    found: dict[Split, Path] = {}
-
-    def is_split(folder: Path, inner: list[Path]) -> bool:
-        return folder.name.lower() in SPLIT_FOLDERS and any(path.name in facts.classes for path in inner)
-
-    for folder, inner in folders_below(root, stop=is_split):
-        split = SPLIT_FOLDERS.get(folder.name.lower())
-        if split is None or not is_split(folder, inner):
+    archives: tuple[Path, ...] = (path,)
+    if path.is_dir():
+        for layout in facts.layouts:
+            if holds_recordings(found := facts.in_layout(layout), path):
+                wanted = found if layout.holds == "recording" else container_facts(found)
+                return _of_files(found, FolderSource(wanted, path, allow_subset), allow_subset)
+        archives = _archives_in(path, facts)
+    for layout in facts.layouts:
+        found = facts.in_layout(layout)
+        wanted = found if layout.holds == "recording" else container_facts(found)
+        try:
+            source = ArchiveSource(wanted, archives, folder, allow_subset, progress)
+        except DatasetMissing:
+            if layout is facts.layouts[-1]:
+                raise
             continue
-        if split in found:
-            raise DatasetMismatch(f"{root}: two {split} folders, {found[split]} and {folder}; keep one of them")
-        found[split] = folder
-    return found
+        return _of_files(found, source, allow_subset)
+    raise AssertionError(facts)
 
 
-def folders_below(
-    root: Path, stop: Callable[[Path, list[Path]], bool] = lambda folder, inner: False
-) -> Iterator[tuple[Path, list[Path]]]:
-    """`root` and the folders below it with the folders in each, level by level; not everything is searched.
-
-    Nothing below a folder for which `stop` is true is visited.
-    """
-    level = [root]
-    for _ in range(SEARCH_DEPTH):
-        deeper: list[Path] = []
-        for folder in level[:SEARCH_FOLDERS]:
-            with storage_errors(folder, "looking for recordings"):
-                inner = sorted(
-                    Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name)
-                )
-            yield folder, inner
-            if not stop(folder, inner):
-                deeper += inner
-        level = deeper
+def container_facts(facts: DatasetFacts) -> DatasetFacts:
+    """Facts by which the files that hold many recordings are listed as if each were one, and not counted."""
+    return replace(facts, counts={}, classes=())
 
 
-def _list_folders(folders: dict[Split, Path], facts: DatasetFacts) -> Iterator[tuple[Placed, int]]:
-    for folder in folders.values():
-        for class_folder in sorted(entry.path for entry in os.scandir(folder) if entry.is_dir()):
-            parent = f"{folder.name}/{os.path.basename(class_folder)}"
-            for entry in list(os.scandir(class_folder)):
-                placed = place(f"{parent}/{entry.name}", facts)
-                if placed is None:
-                    continue
-                try:
-                    size = entry.stat().st_size if entry.is_file() else -1
-                except FileNotFoundError:
-                    size = -1
-                if size < 0:
-                    raise DatasetMismatch(
-                        f"{entry.path}: a folder, or a link to nothing; expected a recording; remove it"
-                    )
-                yield placed, size
+def _of_files(facts: DatasetFacts, files: Source, allow_subset: bool) -> Source:
+    """The recordings in `files`, which may hold many each."""
+    match facts.layout.holds:
+        case "recording":
+            return files
+        case "packs":
+            from difflogic_tonic.cache.packs import PackSource
+
+            return PackSource(facts, files, allow_subset)
+        case "cuts":
+            from difflogic_tonic.cache.cuts import CutSource
+
+            return CutSource(facts, files, allow_subset)
+        case "annotated":
+            from difflogic_tonic.cache.annotated import AnnotatedSource
+
+            return AnnotatedSource(facts, files, allow_subset)
 
 
 def _archives_in(folder: Path, facts: DatasetFacts) -> tuple[Path, ...]:
@@ -302,7 +231,8 @@ def _archives_in(folder: Path, facts: DatasetFacts) -> tuple[Path, ...]:
 
     archives = sorted(path for path in folder.iterdir() if is_archive_name(path.name) and path.is_file())
     published = {file.name.lower() for file in facts.files}
-    named = [p for p in archives if p.name.lower() in published or p.name.split(".")[0].lower() in SPLIT_FOLDERS]
+    split_names = {name.lower() for layout in facts.layouts for name, _ in layout.splits}
+    named = [p for p in archives if p.name.lower() in published or p.name.split(".")[0].lower() in split_names]
     chosen = named or archives
     if not chosen:
         raise DatasetMissing(f"{folder} holds no recordings of {facts.name}; expected {expected(facts)}, or an archive")
@@ -316,16 +246,15 @@ def _archives_in(folder: Path, facts: DatasetFacts) -> tuple[Path, ...]:
 
 def _holds_recordings(folder: Path, facts: DatasetFacts) -> bool:
     """Whether a storage place has the recordings: as files, as all the published archives, or as archives of others."""
+    from difflogic_tonic.cache.archives import is_archive_name
+    from difflogic_tonic.cache.folders import holds_recordings
+
     if not folder.is_dir():
         return False
     published = {file.name.lower() for file in facts.files}
     present = {path.name.lower() for path in folder.iterdir()}
-    if facts.packs:
-        from difflogic_tonic.cache.packs import holds_packs
-
-        return holds_packs(facts, folder)
-    if _split_folders(folder, facts) or (published and published <= present):
+    if published and published <= present:
         return True
-    from difflogic_tonic.cache.archives import is_archive_name
-
+    if any(holds_recordings(facts.in_layout(layout), folder) for layout in facts.layouts):
+        return True
     return not published & present and any(map(is_archive_name, present))

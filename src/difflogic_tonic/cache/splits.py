@@ -1,10 +1,11 @@
 """Which recording belongs to train, val or test, and which shard holds it."""
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from difflogic_tonic.cache.manifest import SPLITS
 
@@ -31,25 +32,49 @@ class ShardPlan:
     rows: tuple[int, ...]
 
 
-def assign_splits(recordings: Iterable[Labelled], val_fraction: float, seed: int) -> tuple[str, ...]:
+def assign_splits(
+    recordings: Iterable[Labelled],
+    val_fraction: float,
+    seed: int,
+    test_fraction: float = 0.0,
+    test_rule: Literal["seeded", "fixed"] = "seeded",
+) -> tuple[str, ...]:
     """train, val or test for each recording. Test is as published; val is a part of every class of Train.
 
     Within a class the recordings are ordered by a hash of seed and path, and the first round(val_fraction · n) are
     val: at least one if the fraction is above 0, but never the last recording of a class. Adding a recording moves
     at most one other.
+
+    Where the official split is `all`, test is a part of every class, too, and taken before val: round(test_fraction ·
+    n) recordings, in the same way and by the same hash with "test" behind the seed, or with the rule `fixed` the first
+    of the class by name, in which numbers count as numbers.
     """
     recordings = list(recordings)
     splits = [recording.split for recording in recordings]
     classes: dict[int, list[int]] = defaultdict(list)
+    undecided: dict[int, list[int]] = defaultdict(list)
     for row, recording in enumerate(recordings):
-        if recording.split == "train":
-            classes[recording.label].append(row)
+        if recording.split != "test":
+            (classes if recording.split == "train" else undecided)[recording.label].append(row)
+    for label, rows in undecided.items():
+        if test_rule == "fixed":
+            rows.sort(key=lambda row: _natural(recordings[row].path))
+        else:
+            rows.sort(key=lambda row: _rank(f"{seed}:test", recordings[row].path))
+        count = _part(test_fraction, len(rows))
+        for place, row in enumerate(rows):
+            splits[row] = "test" if place < count else "train"
+        classes[label] += rows[count:]
     for rows in classes.values():
-        wanted = min(max(1, round(val_fraction * len(rows))), len(rows) - 1) if val_fraction > 0 else 0
-        rows.sort(key=lambda row: _rank(seed, recordings[row].path))
-        for row in rows[:wanted]:
+        rows.sort(key=lambda row: _rank(str(seed), recordings[row].path))
+        for row in rows[: _part(val_fraction, len(rows))]:
             splits[row] = "val"
     return tuple(splits)
+
+
+def _part(fraction: float, n: int) -> int:
+    """How many of the `n` recordings of a class: at least one, but never the last."""
+    return min(max(1, round(fraction * n)), n - 1) if fraction > 0 else 0
 
 
 def plan_shards(splits: Sequence[str], shard_recordings: int) -> tuple[ShardPlan, ...]:
@@ -62,5 +87,10 @@ def plan_shards(splits: Sequence[str], shard_recordings: int) -> tuple[ShardPlan
     return tuple(plans)
 
 
-def _rank(seed: int, path: str) -> bytes:
+def _natural(path: str) -> list[tuple[int, str]]:
+    """A key by which `a_2` comes before `a_10`."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path)]
+
+
+def _rank(seed: str, path: str) -> bytes:
     return hashlib.sha256(f"{seed}:{path}".encode()).digest()

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from difflogic_tonic.arguments import checkout_path
 from difflogic_tonic.cache.fingerprint import parameters_hash, parameters_of
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.preparation import Prepared
-from difflogic_tonic.config import PrepareConfig, load_prepare_config
+from difflogic_tonic.config import PrepareConfig, load_prepare_config, repository_root
 from difflogic_tonic.errors import ConfigError
 
 
@@ -65,12 +66,15 @@ def _notices(manifest: Manifest) -> list[str]:
 
 def _next_command(manifest: Manifest, config: PrepareConfig) -> str:
     """The training command whose config finds this variant, or is told to."""
-    shipped = config.facts.prepare_config
-    training = shipped.replace("prepare_", "").replace(".yaml", "_difflogic.yaml")
+    shipped = Path(config.facts.prepare_config)
+    training = shipped.with_name(shipped.name.replace("prepare_", "").replace(".yaml", "_difflogic.yaml"))
+    found = _hash_of(shipped) == manifest.parameters_hash
+    overrides = [] if found else ["data.prepare=null", f"data.variant={manifest.fingerprint[:12]}"]
+    if not checkout_path(training, repository_root()).exists():
+        training = Path("configs/nmnist_cnn.yaml")  # a convolutional net takes frames of any size
+        overrides = [f"data.name={manifest.dataset}", *(overrides or [f"data.prepare={shipped}"])]
     command = f"./train.sh {training} my_job"
-    if _hash_of(Path(shipped)) == manifest.parameters_hash:
-        return command
-    return f'{command} --override "data.prepare=null data.variant={manifest.fingerprint[:12]}"'
+    return f'{command} --override "{" ".join(overrides)}"' if overrides else command
 
 
 def _hash_of(prepare_config: Path) -> str | None:

@@ -1,13 +1,16 @@
 """The config of `prepare_data.sh`: which recordings, and how they become frames."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, Strict, field_validator, model_validator
 
-from difflogic_tonic.config.datasets import DATASETS, DatasetFacts
-from difflogic_tonic.config.sections import PathValue, Positive, Section, nearest
+from difflogic_tonic.config.datasets import DATASETS, DatasetFacts, SensorSize
+from difflogic_tonic.config.reading import find_config, read_yaml
+from difflogic_tonic.config.sections import PathValue, Positive, Section, build_section, nearest
+from difflogic_tonic.errors import ConfigError
 
 DEFAULT_EVENTS_PER_FRAME = 1500
 SLICING_KEYS = (
@@ -23,6 +26,13 @@ SLICING_OPTIONS = {"overlap": SLICING_KEYS[:4], "include_incomplete": ADVANCING_
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", re.ASCII)
 
 
+DEFAULT_TEST_FRACTION = 0.1
+FREE_SIZE = {"sensor": "FOLDER", "image_size": "IMAGEFOLDER and IMAGENET"}
+"""Key that gives frames their size → datasets that it is for."""
+
+Side = Annotated[int, Field(ge=1, le=65535)]
+
+
 class PrepareBase(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
     """Seed of the split of Train into training and validation recordings."""
@@ -30,6 +40,7 @@ class PrepareBase(Section):
 
 IMAGE_KEYS = {
     *("name", "data_root", "frames", "val_fraction", "reset_cache", "allow_subset", "workers", "shard_recordings"),
+    *("image_size", "split", "test_fraction"),
 }
 """Keys that mean something for a dataset of images. A new key is one of events unless it is named here."""
 
@@ -40,6 +51,18 @@ class PrepareData(Section):
 
     data_root: PathValue | None = None
     """Folder or archive with the raw recordings. Without it: `raw/<name>` of either storage place, else a download."""
+
+    sensor: Annotated[tuple[Side, ...], Strict(False), Field(min_length=2, max_length=2)] | None = None
+    """Pixels of the camera, [width, height]: only for FOLDER, whose files may not say it."""
+
+    image_size: Annotated[tuple[Side, ...], Strict(False), Field(min_length=2, max_length=2)] | None = None
+    """Frames of IMAGEFOLDER and IMAGENET, [width, height]: images are scaled to cover it and cut around the centre."""
+
+    split: Literal["seeded", "fixed"] | None = None
+    """Test recordings where none are official: a `seeded` part of every class (default), or the first by name."""
+
+    test_fraction: Annotated[float, Field(gt=0, le=0.9)] | None = None
+    """Part of every class that is for testing where none is official. Default: 0.1."""
 
     events_per_frame: Positive | None = None
     """A frame is so many events. Give one of the eight ways to slice; without any, frames have 1500 events."""
@@ -124,6 +147,7 @@ class PrepareData(Section):
     @model_validator(mode="after")
     def _keys_fit_the_dataset(self) -> "PrepareData":
         check_image_keys(self)
+        check_dataset_keys(self)
         return self
 
     @model_validator(mode="after")
@@ -174,7 +198,36 @@ class PrepareConfig(Section):
 
     @property
     def facts(self) -> DatasetFacts:
-        return DATASETS[self.data.name]
+        """What is known of the dataset, with the size that this config gives where the dataset has none."""
+        facts = DATASETS[self.data.name]
+        size = self.data.sensor or self.data.image_size
+        if size is None:
+            return facts
+        return replace(facts, sensor=SensorSize(size[0], size[1], polarities=3 if facts.kind == "images" else 2))
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int] | None:
+        """Channels, height, width of a frame as it is stored; None if only the recordings tell."""
+        data, sensor = self.data, self.facts.sensor
+        if sensor is None:
+            return None
+        width, height = data.crop[2:] if data.crop else sensor[:2]
+        channels = sensor.polarities * max(1, len(data.levels))
+        return channels, -(-height // data.downsample), -(-width // data.downsample)
+
+    @property
+    def test_fraction(self) -> float:
+        """Part of every class that is for testing where no recordings are officially."""
+        return DEFAULT_TEST_FRACTION if self.data.test_fraction is None else self.data.test_fraction
+
+
+def shape_of_prepared(path: Path) -> tuple[int, int, int] | None:
+    """Channels, height, width of the frames that a prepare config makes; None if it cannot be read or does not say."""
+    try:
+        found = find_config(path)
+        return build_section(PrepareConfig, read_yaml(found), str(found)).frame_shape
+    except ConfigError:
+        return None  # whoever needs the file says what is wrong with it
 
 
 def check_dataset(name: str) -> str:
@@ -195,3 +248,16 @@ def check_image_keys(data: PrepareData) -> None:
         raise ValueError(
             f"data.frames: {data.frames} is for events; the images of {data.name} are kept as they are, u8: remove it"
         )
+
+
+def check_dataset_keys(data: PrepareData) -> None:
+    """`ValueError` for a size that the dataset has itself, and for a way to divide what is divided officially."""
+    facts = DATASETS[data.name]
+    for key, datasets in FREE_SIZE.items():
+        kind = "events" if key == "sensor" else "images"
+        if getattr(data, key) is not None and (facts.sensor is not None or facts.kind != kind):
+            raise ValueError(f"data.{key} is for {datasets}; remove it")
+    if facts.counts and facts.has_split:
+        for key in ("split", "test_fraction"):
+            if getattr(data, key) is not None:
+                raise ValueError(f"data.{key}: {data.name} has official test recordings; remove it")

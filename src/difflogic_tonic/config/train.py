@@ -10,7 +10,7 @@ from difflogic_tonic.arguments import check_job_id
 from difflogic_tonic.config.augment import Augment
 from difflogic_tonic.config.datasets import DATASETS, DatasetFacts
 from difflogic_tonic.config.networks import Model, check_logic_sizes, default_learning_rate
-from difflogic_tonic.config.prepare import check_dataset
+from difflogic_tonic.config.prepare import check_dataset, shape_of_prepared
 from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Section
 from difflogic_tonic.errors import ConfigError
 
@@ -188,11 +188,16 @@ class TrainConfig(Section):
         return "sequence" if self.model.has_memory else "frames"
 
     @property
-    def sample_shape(self) -> tuple[int, int, int]:
-        """Channels, height, width of one sample (of one frame of it, in a sequence)."""
-        sensor = self.facts.sensor
+    def sample_shape(self) -> tuple[int, int, int] | None:
+        """Channels, height, width of one sample (of one frame of it, in a sequence).
+
+        Those of `data.prepare`, or of the shipped prepare config; None where only the prepared frames tell.
+        """
+        frame = None if self.data.variant else shape_of_prepared(self.data.prepare or Path(self.facts.prepare_config))
+        if frame is None:
+            return None
         stacked = self.data.max_frames if self.view == "stacked" else None
-        return (sensor.polarities * (stacked or 1), sensor.height, sensor.width)
+        return (frame[0] * (stacked or 1), *frame[1:])
 
     @model_validator(mode="after")
     def _view_fits(self) -> "TrainConfig":
@@ -216,8 +221,8 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _logic_sizes_work(self) -> "TrainConfig":
-        if self.model.model_type == "DiffLogic":
-            check_logic_sizes(self.model.difflogic, self.sample_shape, len(self.facts.classes))
+        if self.model.model_type == "DiffLogic" and self.sample_shape and self.facts.n_classes:
+            check_logic_sizes(self.model.difflogic, self.sample_shape, self.facts.n_classes)
         return self
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from difflogic_tonic.config import PrepareConfig, SensorSize
+from difflogic_tonic.config import DatasetFacts, PrepareConfig, SensorSize
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.events.slicing import overlap_units
 from difflogic_tonic.events.stream import Warmup
@@ -79,9 +79,13 @@ class FrameRecipe:
         return self.stored.values if self.storage == "u8" else -(-self.stored.values // 8)
 
 
-def recipe_from_config(config: PrepareConfig) -> FrameRecipe:
-    """The recipe of a prepare config. `ConfigError` for a crop that is not inside the sensor."""
-    data, facts = config.data, config.facts
+def recipe_from_config(config: PrepareConfig, facts: DatasetFacts | None = None) -> FrameRecipe:
+    """The recipe of a prepare config, for the recordings of `facts`, by default those of its dataset.
+
+    `ConfigError` for a crop that is not inside the sensor.
+    """
+    data, facts = config.data, facts or config.facts
+    assert facts.sensor is not None, facts.name
     key, size = data.slicing
     slice_by = SLICE_BY[key]
     overlap = data.overlap

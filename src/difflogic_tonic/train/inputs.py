@@ -10,6 +10,7 @@ from torch import nn
 
 from difflogic_tonic import cache, models
 from difflogic_tonic.config import PrepareConfig, TrainConfig, load_prepare_config
+from difflogic_tonic.config.networks import check_logic_sizes
 from difflogic_tonic.data import Batches
 from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
 from difflogic_tonic.nets.logic import has_hard_mode
@@ -151,8 +152,13 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_
     """The network of `config` on `device`.
 
     `with_weights`: ready to train, with `model.weights` loaded if there are any, or else thresholds found in the data;
-    False: everything will come from a checkpoint.
+    False: everything will come from a checkpoint. `ConfigError` for sizes that do not fit the prepared frames.
     """
+    if config.model.model_type == "DiffLogic":
+        try:
+            check_logic_sizes(config.model.difflogic, inputs.sample_shape, len(inputs.manifest.classes))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
     check_counts(config, inputs.manifest)
     model = models.build(config.model, inputs.sample_shape, len(inputs.manifest.classes), config.base.seed)
     if with_weights and config.model.weights is not None:

@@ -5,8 +5,9 @@ One entry a dataset. Whatever depends on a dataset (sensor, classes, counts, whe
 
 from difflogic_tonic.config.datasets.events import EVENT_DATASETS
 from difflogic_tonic.config.datasets.images import IMAGE_DATASETS
-from difflogic_tonic.config.datasets.types import DatasetFacts, DownloadFile, Pack, SensorSize, Split
+from difflogic_tonic.config.datasets.own import OWN_DATASETS
+from difflogic_tonic.config.datasets.types import Counts, DatasetFacts, DownloadFile, Layout, Pack, SensorSize, Split
 
-__all__ = ["DATASETS", "DatasetFacts", "DownloadFile", "Pack", "SensorSize", "Split"]
+__all__ = ["DATASETS", "Counts", "DatasetFacts", "DownloadFile", "Layout", "Pack", "SensorSize", "Split"]
 
-DATASETS: dict[str, DatasetFacts] = {facts.name: facts for facts in (*EVENT_DATASETS, *IMAGE_DATASETS)}
+DATASETS: dict[str, DatasetFacts] = {facts.name: facts for facts in (*EVENT_DATASETS, *IMAGE_DATASETS, *OWN_DATASETS)}

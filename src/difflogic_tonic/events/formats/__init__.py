@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from difflogic_tonic.errors import ConfigError, RecordingError
-from difflogic_tonic.events.formats import aedat2, aedat4, arrays, es, hdf5, text
+from difflogic_tonic.events.formats import aedat2, aedat4, arrays, es, hdf5, mat, text
 from difflogic_tonic.events.formats.aedat3 import decode_aedat3
 from difflogic_tonic.events.formats.atis import decode_bin
 from difflogic_tonic.events.formats.dat import decode_dat
@@ -67,9 +67,13 @@ FORMATS: dict[str, Format] = {
     "npy": Format("NumPy array", arrays.decode_npy, (".npy",), starts(arrays.MAGIC)),
     "npy-xytp": Format("NumPy array, columns x y t p", arrays.decoder_for(arrays.decode_npy, "xytp")),
     "npy-txyp": Format("NumPy array, columns t x y p", arrays.decoder_for(arrays.decode_npy, "txyp")),
+    "npy-xypt-ms": Format(
+        "NumPy array, columns x y p t, times in ms", arrays.decoder_for(arrays.decode_npy, "xypt", power=3)
+    ),
     "npz": Format("NumPy archive", arrays.decode_npz, (".npz",), starts(b"PK")),
     "npz-xytp": Format("NumPy archive, columns x y t p", arrays.decoder_for(arrays.decode_npz, "xytp")),
     "npz-txyp": Format("NumPy archive, columns t x y p", arrays.decoder_for(arrays.decode_npz, "txyp")),
+    "mat-asldvs": Format("MATLAB file of ASL-DVS", mat.decode_asldvs),
     "text": Format("text", text.decode_text, (".txt", ".csv", ".tsv"), lambda head: b"\0" not in head),
     "text-xytp": Format("text, columns x y t p", text.decoder_for("xytp")),
     "text-txyp": Format("text, columns t x y p", text.decoder_for("txyp")),

@@ -27,9 +27,10 @@ TYPE = re.compile(r"[<>|=]?([?b]1?|[iuf][1248])")
 DEFLATE_RATIO = 1032  # no stream of deflate grows more than that
 
 
-def decode_npy(raw: Raw, where: str, order: str | None = None) -> Recorded:
-    """The events of a `.npy` file. `order` says what four columns without names are: "xytp" or "txyp"."""
-    return events_of(read_npy(raw, where), where, order)
+def decode_npy(raw: Raw, where: str, order: str | None = None, power: int | None = None) -> Recorded:
+    """The events of a `.npy` file. `order` says what four columns without names are, e.g. "xytp"; `power` of ten makes
+    µs of their times."""
+    return events_of(read_npy(raw, where), where, order, power)
 
 
 def decode_npz(raw: Raw, where: str, order: str | None = None) -> Recorded:
@@ -45,12 +46,12 @@ def decode_npz(raw: Raw, where: str, order: str | None = None) -> Recorded:
     return events_of(next(iter(arrays.values())), where, order)
 
 
-def decoder_for(decoder: Any, order: str) -> Decoder:
-    """One of the decoders above with a fixed order."""
-    return partial(decoder, order=order)
+def decoder_for(decoder: Any, order: str, **unit: int) -> Decoder:
+    """One of the decoders above with a fixed order, and `power=3` for times in ms."""
+    return partial(decoder, order=order, **unit)
 
 
-def events_of(array: np.ndarray[Any, Any], where: str, order: str | None) -> Recorded:
+def events_of(array: np.ndarray[Any, Any], where: str, order: str | None, power: int | None = None) -> Recorded:
     """The events of one array, structured or with four columns."""
     if array.dtype.names:
         roles, power = roles_of(list(array.dtype.names), where)
@@ -60,7 +61,7 @@ def events_of(array: np.ndarray[Any, Any], where: str, order: str | None) -> Rec
     if order is None:
         goes_back = [bool((array[1:, column] < array[:-1, column]).any()) for column in (0, 2)]
         order = order_of(goes_back[0], goes_back[1], where)
-    return recorded(dict(zip(order, array.T, strict=True)), where)
+    return recorded(dict(zip(order, array.T, strict=True)), where, power)
 
 
 def read_npy(raw: Raw, where: str) -> np.ndarray[Any, Any]:

@@ -1,0 +1,92 @@
+"""Recordings as files of a folder."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from difflogic_tonic.cache.sources import Recording, check_counts, check_recordings, check_size, class_names
+from difflogic_tonic.config import DatasetFacts
+from difflogic_tonic.errors import DatasetMismatch, RecordingError
+from difflogic_tonic.events.layout import Placed, is_hidden, place, place_folder
+from difflogic_tonic.storage import storage_errors
+
+SEARCH_DEPTH = 6
+SEARCH_FOLDERS = 5000
+
+
+class FolderSource:
+    """Recordings as files, at or below `root`, in the layout of `facts`."""
+
+    def __init__(self, facts: DatasetFacts, root: Path, allow_subset: bool) -> None:
+        self.describe = str(root)
+        self.format = facts.format
+        with storage_errors(root, "listing recordings"):
+            listed = list(list_folder(facts, root))
+        self._folders = {placed.path.rpartition("/")[0]: folder for placed, _, folder in listed}
+        found = [(placed, size) for placed, size, _ in listed]
+        self.classes = class_names((placed for placed, _ in found), facts, self.describe)
+        self.recordings = check_recordings(found, self.describe, facts, self.classes)
+        self.subset = check_counts(self.recordings, self.describe, facts, allow_subset)
+
+    def read(self, recording: Recording) -> bytes:
+        folder, _, name = recording.path.rpartition("/")
+        path = self._folders[folder] / name
+        with storage_errors(path, "reading a recording"):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                raise RecordingError(
+                    f"{path}: it was here a moment ago and is gone; run the same command again"
+                ) from None
+        return check_size(data, recording, self.describe)
+
+
+def holds_recordings(facts: DatasetFacts, root: Path) -> bool:
+    """Whether there is a file at or below `root` that lies as the layout of `facts` has it."""
+    return next(list_folder(facts, root), None) is not None
+
+
+def list_folder(facts: DatasetFacts, root: Path) -> Iterator[tuple[Placed, int, Path]]:
+    """Every file at or below `root` that the layout places, with its size and the folder it is in."""
+
+    def is_full(folder: Path) -> bool:
+        """Whether the files in this folder are recordings, so that nothing below it is."""
+        placed = place_folder(_relative(folder, root), facts.layout, facts.classes)
+        return facts.layout.holds == "recording" and placed is not None and bool(placed.label)
+
+    for folder in folders_below(root, stop=is_full):
+        where = _relative(folder, root)
+        for entry in list(os.scandir(folder)):  # at once: not every list is read to its end
+            placed = place(f"{where}/{entry.name}".lstrip("/"), facts)
+            if placed is None or (entry.is_dir() and not (placed.is_recording or is_full(folder))):
+                continue
+            yield placed, _size(entry), folder
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        if entry.is_file():
+            return entry.stat().st_size
+    except FileNotFoundError:
+        pass
+    raise DatasetMismatch(f"{entry.path}: a folder, or a link to nothing; expected a recording; remove it")
+
+
+def folders_below(root: Path, stop: Callable[[Path], bool]) -> Iterator[Path]:
+    """`root` and the folders below it, level by level; not everything is searched, and nothing below a `stop`."""
+    level = [root]
+    for _ in range(SEARCH_DEPTH):
+        deeper: list[Path] = []
+        for folder in level[:SEARCH_FOLDERS]:
+            yield folder
+            if stop(folder):
+                continue
+            with storage_errors(folder, "looking for recordings"):
+                deeper += sorted(
+                    Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name)
+                )
+        level = deeper
+
+
+def _relative(folder: Path, root: Path) -> str:
+    return "" if folder == root else folder.relative_to(root).as_posix()
