@@ -121,7 +121,9 @@ class RecurrentLogicNetwork(nn.Module):
 
     def _step(self, frame: Tensor, state: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         values = self.network(torch.cat((frame, state), 1), coefficients=coefficients)
-        return self.head(values[:, self.state :].t()), values[:, : self.state]
+        # one split, not two slices: its gradient is one copy, theirs are two blocks of zeros and a sum
+        after, outputs = values.split([self.state, values.shape[1] - self.state], 1)
+        return self.head(outputs.t()), after
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, state={self.state}, readout={self.readout}"
