@@ -129,6 +129,8 @@ class Augmenter:
         """Mix `others` u8[M, T, P, H, W] into the samples `mixes.into` of `frames` u8[B, T, P, H, W], in place."""
         for boxed in (False, True):
             here = np.flatnonzero(mixes.boxed == boxed)
+            if not len(here):
+                continue
             into, rest = mixes.into[here], others[here]
             if boxed:
                 kernels.paste(frames, kept, rest, into, mixes.boxes[here])

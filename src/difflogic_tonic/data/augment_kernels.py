@@ -23,43 +23,71 @@ def move(
     frames. `out` may have another number of frames than `frames`, at least the largest of `kept`.
     """
     planes, height, width = out.shape[2:]
-    source = np.empty((height, width), np.int32)
+    size = height * width
+    values, moved = frames.reshape(-1), out.reshape(-1)
+    source, inside = np.empty(size, np.uint32), np.empty(size, np.uint8)
     for b in range(out.shape[0]):
         turned = sine[b] != 0 or cosine[b] != ONE
         if turned:
-            _find_sources(source, flip[b], right[b], down[b], cosine[b], sine[b])
-        out[b, kept[b] :] = 0
-        for t in range(kept[b]):
-            for p in range(planes):
-                if turned:
-                    _gather(frames[b, t + skip[b], p].reshape(-1), out[b, t, p], source)
-                else:
-                    _copy(frames[b, t + skip[b], p], out[b, t, p], flip[b], right[b], down[b])
+            _find_sources(source, inside, height, width, flip[b], right[b], down[b], cosine[b], sine[b])
+        first, start = b * frames.shape[1] + skip[b], b * out.shape[1]
+        for plane in range(kept[b] * planes):
+            at, to = (first * planes + plane) * size, (start * planes + plane) * size
+            before, after = values[at : at + size], moved[to : to + size]
+            if turned:
+                for i in range(size):
+                    after[i] = before[source[i]] & inside[i]
+            elif flip[b]:
+                _copy_mirrored(before, after, height, width, right[b], down[b])
+            else:
+                _copy(before, after, height, width, right[b], down[b])
+        moved[(start + kept[b]) * planes * size : (start + out.shape[1]) * planes * size] = 0
 
 
 @kernel
-def _copy(plane: Any, out: Any, flip: Any, right: Any, down: Any) -> None:  # pragma: no cover
-    height, width = out.shape
-    first, last = min(max(0, right), width), max(0, min(width, width + right))
+def _copy(before: Any, after: Any, height: int, width: int, right: int, down: int) -> None:  # pragma: no cover
+    """One plane as one piece, since pixels that leave on one side come in on the other, a row off; those are zeroed."""
+    if abs(right) >= width or abs(down) >= height:
+        after[:] = 0
+        return
+    # Slices, because an index that may be negative costs numba more than the copy.
+    size, offset = height * width, down * width + right
+    first, last = max(0, offset), min(size, size + offset)
+    there, here = before[first - offset : last - offset], after[first:last]
+    for i in range(last - first):
+        here[i] = there[i]
+    after[:first] = 0
+    after[last:] = 0
+    if right == 0:
+        return
+    gap = slice(0, right) if right > 0 else slice(width + right, width)
     for y in range(height):
-        row = y - down
-        if row < 0 or row >= height or first >= last:
-            out[y] = 0
-            continue
-        out[y, :first] = 0
-        out[y, last:] = 0
-        if flip:
-            start = width - 1 + right
-            for x in range(first, last):
-                out[y, x] = plane[row, start - x]
-        else:
-            out[y, first:last] = plane[row, first - right : last - right]
+        row = after[y * width + gap.start : y * width + gap.stop]
+        for x in range(row.shape[0]):
+            row[x] = 0
 
 
 @kernel
-def _find_sources(source: Any, flip: Any, right: Any, down: Any, cosine: Any, sine: Any) -> None:  # pragma: no cover
-    """Where each pixel comes from, -1 for none: rows and columns in halves of a pixel from the middle."""
-    height, width = source.shape
+def _copy_mirrored(before: Any, after: Any, height: int, width: int, right: int, down: int) -> None:  # pragma: no cover
+    first, last = min(max(0, right), width), max(0, min(width, width + right))
+    after[:] = 0
+    for y in range(max(0, down), min(height, height + down)):
+        here = after[y * width + first : y * width + last]
+        end = (y - down + 1) * width + right
+        there = before[end - last : end - first]
+        last_place = here.shape[0] - 1
+        for x in range(here.shape[0]):
+            here[x] = there[np.uint64(last_place - x)]
+
+
+@kernel
+def _find_sources(
+    source: Any, inside: Any, height: int, width: int, flip: Any, right: Any, down: Any, cosine: Any, sine: Any
+) -> None:  # pragma: no cover
+    """Where each pixel comes from, and 255 if that is in the frame, else 0.
+
+    Rows and columns are counted in halves of a pixel from the middle.
+    """
     for y in range(height):
         for x in range(width):
             across, along = 2 * (x - right) - (width - 1), 2 * (y - down) - (height - 1)
@@ -67,16 +95,9 @@ def _find_sources(source: Any, flip: Any, right: Any, down: Any, cosine: Any, si
             row = (cosine * along - sine * across + height * ONE) >> 17
             if flip:
                 column = width - 1 - column
-            inside = 0 <= row < height and 0 <= column < width
-            source[y, x] = row * width + column if inside else -1
-
-
-@kernel
-def _gather(plane: Any, out: Any, source: Any) -> None:  # pragma: no cover
-    height, width = out.shape
-    for y in range(height):
-        for x in range(width):
-            out[y, x] = plane[source[y, x]] if source[y, x] >= 0 else 0
+            found = 0 <= row < height and 0 <= column < width
+            source[y * width + x] = row * width + column if found else 0
+            inside[y * width + x] = 255 if found else 0
 
 
 @kernel
@@ -89,25 +110,27 @@ def _word(key: Any, i: Any) -> Any:  # pragma: no cover
 
 
 @kernel
-def disturb(frames: Any, kept: Any, keys: Any, pepper: int, salt_from: int, salt: int) -> None:  # pragma: no cover
-    """In place, frames u8[B, T, n]: a pixel whose 16-bit draw is below `pepper` becomes 0, from `salt_from` on `salt`.
+def _fill_draws(draws: Any, key: Any, frame: int) -> None:  # pragma: no cover
+    """16-bit draws of the pixels of one frame; a word gives four of them, and each frame begins a new word."""
+    words = draws.shape[0] // 4
+    for w in range(words):
+        word = _word(key, frame * words + w)
+        for i in range(4):
+            draws[4 * w + i] = np.int32((word >> np.uint64(16 * i)) & np.uint64(0xFFFF))
 
-    A word gives the draws of four pixels; each frame begins a new word.
-    """
+
+@kernel
+def disturb(frames: Any, kept: Any, keys: Any, pepper: int, salt_from: int, salt: int) -> None:  # pragma: no cover
+    """In place, frames u8[B, T, n]: a 16-bit draw below `pepper` makes a pixel 0, one from `salt_from` on `salt`."""
     n = frames.shape[2]
-    words = (n + 3) // 4
+    draws = np.empty((n + 3) // 4 * 4, np.int32)
     for b in range(frames.shape[0]):
         for t in range(kept[b]):
+            _fill_draws(draws, keys[b], t)
             frame = frames[b, t]
-            for w in range(words):
-                word = _word(keys[b], t * words + w)
-                for i in range(4 * w, min(4 * w + 4, n)):
-                    draw = np.int64(word & np.uint64(0xFFFF))
-                    word >>= np.uint64(16)
-                    if draw < pepper:
-                        frame[i] = 0
-                    elif draw >= salt_from:
-                        frame[i] = salt
+            for i in range(n):
+                value = np.uint8(0) if draws[i] < pepper else frame[i]
+                frame[i] = np.uint8(salt) if draws[i] >= salt_from else value
 
 
 @kernel
@@ -117,17 +140,15 @@ def blend(frames: Any, kept: Any, others: Any, into: Any, weights: Any, keys: An
     Rounded up or down by chance, with the blend as the mean: events stay whole, and pixels of one bit mix as well.
     """
     n = frames.shape[2]
-    words = (n + 3) // 4
+    draws = np.empty((n + 3) // 4 * 4, np.int32)
     for m in range(into.shape[0]):
-        own = weights[m]
+        own = np.int32(weights[m])
+        rest = np.int32(ONE - own)
         for t in range(kept[into[m]]):
+            _fill_draws(draws, keys[m], t)
             frame, other = frames[into[m], t], others[m, t]
-            for w in range(words):
-                word = _word(keys[m], t * words + w)
-                for i in range(4 * w, min(4 * w + 4, n)):
-                    draw = np.int64(word & np.uint64(0xFFFF))
-                    word >>= np.uint64(16)
-                    frame[i] = (own * frame[i] + (ONE - own) * other[i] + draw) >> 16
+            for i in range(n):
+                frame[i] = (own * np.int32(frame[i]) + rest * np.int32(other[i]) + draws[i]) >> 16
 
 
 @kernel

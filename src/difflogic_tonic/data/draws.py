@@ -4,6 +4,8 @@ SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 
 number i of a stream is `mix(key + (i + 1) * GOLDEN)`, so no state is kept and nothing has to be drawn in between.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -24,15 +26,24 @@ def mix(words: Words) -> Words:
 
 def keys(samples: npt.NDArray[np.int64], *parts: int) -> Words:
     """One key per sample, u64[B], decided by `parts` (integers >= 0) and the sample's number alone."""
-    key = np.zeros(1, np.uint64)
+    return mix((np.uint64(_key(*parts)) ^ samples.astype(np.uint64)) + np.uint64(GOLDEN))
+
+
+@lru_cache
+def _key(*parts: int) -> int:
+    """`mix` of one word after the other, in Python's integers: numpy takes longer for single ones."""
+    key = 0
     for part in parts:
-        key = mix((key ^ np.uint64(part)) + np.uint64(GOLDEN))
-    return mix((key ^ samples.astype(np.uint64)) + np.uint64(GOLDEN))
+        key = ((key ^ part) + GOLDEN) % 2**64
+        key = (key ^ (key >> 30)) * FACTORS[0] % 2**64
+        key = (key ^ (key >> 27)) * FACTORS[1] % 2**64
+        key ^= key >> 31
+    return key
 
 
 def uniform(words: Words) -> npt.NDArray[np.float64]:
     """Words as f64 in [0, 1)."""
-    return (words >> np.uint64(11)) * 2.0**-53
+    return np.multiply(words >> np.uint64(11), 2.0**-53, dtype=np.float64)
 
 
 def integers(

@@ -89,10 +89,6 @@ class Batches:
         read = self._read if self._augmenter is None else partial(self._read_augmented, self._augmenter, epoch)
         return read_ahead(read, self._positions(epoch, start), self._threads)
 
-    def as_stored(self) -> Generator[Batch, None, None]:
-        """The batches of the first epoch without augmentation: to look at the data, not to train."""
-        return read_ahead(self._read, self._positions(0, 0), self._threads)
-
     def _positions(self, epoch: int, start: int) -> Generator[Rows, None, None]:
         """The samples of each batch, as positions among all samples in storage order."""
         order = epoch_order(self.n_samples, self._seed, epoch, self._shuffle)

@@ -28,11 +28,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inputs:
-    """The splits of one variant as batches. `evaluated` lacks a split that is empty."""
+    """The splits of one variant as batches. `evaluated` lacks a split that is empty.
+
+    `plain_train` are the training batches without augmentation, to look at the data.
+    """
 
     manifest: cache.Manifest
     place_name: str
-    train: Batches
+    train: BatchSource
+    plain_train: BatchSource
     evaluated: dict[str, BatchSource]
     n_recordings: dict[str, int]
     sample_shape: tuple[int, int, int]
@@ -106,7 +110,7 @@ def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.
     reader = cache.CacheReader(path)
     splits = {name: reader.split(name) for name in ("train", *SPLITS) if name in reader.manifest.splits}
 
-    def batches(name: str, shuffle: bool, subset: float | int | None) -> Batches:
+    def batches(name: str, shuffle: bool, subset: float | int | None, changing: "Augmenter | None" = None) -> Batches:
         return Batches(
             splits[name],
             config.view,
@@ -117,7 +121,7 @@ def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.
             subset=subset,
             max_frames=config.data.max_frames,
             pin_memory=device.type == "cuda",
-            augmenter=augmenter(config) if name == "train" else None,
+            augmenter=changing,
         )
 
     if not splits["train"].n_recordings:
@@ -125,6 +129,7 @@ def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.
     return Inputs(
         reader.manifest,
         place_name,
+        batches("train", True, config.data.subset, augmenter(config)),
         batches("train", True, config.data.subset),
         {name: batches(name, False, None) for name in SPLITS if name in splits and splits[name].n_recordings},
         {name: split.n_recordings for name, split in splits.items()},
@@ -164,7 +169,7 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_
     if with_weights and config.model.weights is not None:
         models.load_weights(model, config.model.weights)
     elif with_weights:
-        fit_thresholds(model, config, inputs.train)
+        fit_thresholds(model, config, inputs.plain_train)
     return model.to(device)
 
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from difflogic_tonic import cache
 from difflogic_tonic.config import TrainConfig
-from difflogic_tonic.data import Batches, expand
+from difflogic_tonic.data import expand
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.models.encoding import BinaryFrames
 from difflogic_tonic.nets.logic import distributive_thresholds, even_thresholds
+from difflogic_tonic.train.fit import BatchSource
 
 SAMPLES = 4096
 """Training samples that are looked at: quantiles to a few thousandths, and a second of sorting."""
@@ -34,11 +35,11 @@ def check_counts(config: TrainConfig, manifest: cache.Manifest) -> None:
         )
 
 
-def fit_thresholds(model: nn.Module, config: TrainConfig, train: Batches) -> None:
+def fit_thresholds(model: nn.Module, config: TrainConfig, train: BatchSource) -> None:
     """Give the encoder of a new `model` the thresholds of `config` that are not written there, if there are any.
 
-    `distributive`: quantiles over the first batches of the training order without augmentation, a
-    sample that the seed decides.
+    `distributive`: quantiles over the first batches of the training order, a sample that the seed decides. `train`
+    has no augmentation.
     """
     logic = config.model.difflogic
     if config.model.model_type != "DiffLogic" or logic.thresholds is not None or logic.encoding == "binary":
@@ -51,9 +52,9 @@ def fit_thresholds(model: nn.Module, config: TrainConfig, train: Batches) -> Non
         model.encoder.thresholds.copy_(even_thresholds(logic.levels).unsqueeze(1))
 
 
-def _sample(train: Batches) -> Tensor:
+def _sample(train: BatchSource) -> Tensor:
     """u8[at least SAMPLES if there are as many, features]; a sequence is as many samples as it has frames."""
-    with closing(train.as_stored()) as batches:
+    with closing(train.iterate(0)) as batches:
         few = list(itertools.islice(batches, -(-SAMPLES // train.batch_size)))
     frames = [expand(batch, torch.uint8) for batch in few]
     if few[0].view == "sequence":
