@@ -20,7 +20,7 @@ from difflogic_tonic.events.formats.recorded import (
     outside,
     room,
     unwrapped,
-    words_of,
+    whole_words,
 )
 from difflogic_tonic.events.jit import kernel
 
@@ -86,15 +86,15 @@ def decode_aedat2(raw: Raw, where: str, name: str | None = None) -> Recorded:
     """
     chip, start = read_header(raw, where)
     address_map = MAPS[name or map_of(chip, where)]
-    words = words_of(raw, start, np.uint64, where)
-    columns = room(len(words))
+    columns = room(whole_words(raw, start, EVENT_BYTES, where))
     width, height = address_map.width, address_map.height
     n, at = _aedat2(
-        words, width, height, address_map.special, ~address_map.used & 0xFFFFFFFF, *address_map.x, *address_map.y,
+        raw, start, width, height, address_map.special, ~address_map.used & 0xFFFFFFFF, *address_map.x, *address_map.y,
         address_map.polarity_bit, 1 - address_map.on, *columns,
     )  # fmt: skip
     if at >= 0:
-        raise bad_address(int(words[at].byteswap()) >> 32, address_map, start + EVENT_BYTES * int(at), where)
+        at = start + EVENT_BYTES * int(at)
+        raise bad_address(int.from_bytes(raw[at : at + 4].tobytes(), "big"), address_map, at, where)
     columns = columns._replace(t=unwrapped(columns.t[:n]))
     return Recorded(columns.events(int(n)), width, height)
 
@@ -135,7 +135,7 @@ def bad_address(address: int, address_map: AddressMap, byte: int, where: str) ->
 
 @kernel
 def _aedat2(
-    words: Any, width: int, height: int, special: int, unused: int,
+    raw: Any, start: int, width: int, height: int, special: int, unused: int,
     x_low: int, x_bits: int, x_mirrored: bool, y_low: int, y_bits: int, y_mirrored: bool,
     polarity_bit: int, inverted: int, x: Any, y: Any, t: Any, p: Any,
 ) -> Any:  # fmt: skip
@@ -144,6 +144,7 @@ def _aedat2(
     Each record is written as if it were an event, in a loop without branches that the compiler turns into vector
     instructions. Only a recording with other records is gone through once more, to close the gaps.
     """
+    words = raw[start : start + 8 * len(t)].view(np.uint64)
     x_mask, y_mask = (1 << x_bits) - 1, (1 << y_bits) - 1
     x_from, x_sign = (width - 1, -1) if x_mirrored else (0, 1)
     y_from, y_sign = (height - 1, -1) if y_mirrored else (0, 1)

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from difflogic_tonic.errors import ConfigError, RecordingError
-from difflogic_tonic.events.formats.recorded import LARGEST_SENSOR, Raw, Recorded, aligned, damaged, outside, room
+from difflogic_tonic.events.formats.recorded import LARGEST_SENSOR, Raw, Recorded, damaged, outside, room
 from difflogic_tonic.events.jit import kernel
 
 MAGIC = b"#!AER-DAT4.0\r\n"
@@ -70,25 +70,24 @@ def decode_aedat4(raw: Raw, where: str) -> Recorded:
     packets = []
     for at, size in packets_of(data, start, end, stream.number, where):
         try:
-            packets.append((at, elements_of(unpacked(data[at : at + size], compression, where))))
+            packets.append((at, *elements_of(unpacked(data[at : at + size], compression, where))))
         except Unreadable as error:
             raise damaged(where, f"packet: {error}", at) from error
     return columns_of(packets, stream, where)
 
 
-def columns_of(packets: list[tuple[int, Any]], stream: Stream, where: str) -> Recorded:
-    """The events of all packets, each given by the byte where it lies in the file and its structures."""
-    columns = room(sum(len(pairs) for _, pairs in packets) // 2)
+def columns_of(packets: list[tuple[int, Raw, int]], stream: Stream, where: str) -> Recorded:
+    """The events of all packets, each given by the byte where it lies in the file, its structures, and their number."""
+    columns = room(sum(n for _, _, n in packets))
     width, height = stream.width or LARGEST_SENSOR, stream.height or LARGEST_SENSOR
-    n = 0
-    for at, pairs in packets:
-        end = n + len(pairs) // 2
-        bad = _aedat4(pairs, width, height, *(column[n:end] for column in columns))
-        if bad >= 0:
-            x, y = (int(pairs[2 * bad + 1]) >> shift & 0xFFFF for shift in (0, 16))
-            raise outside(where, x, y, at, width, height)
-        n = end
-    return Recorded(columns.events(n), stream.width, stream.height)
+    start = 0
+    for at, structures, n in packets:
+        part = columns.part(start, start + n)
+        if not _aedat4(structures, width, height, *part):
+            bad = int(np.argmax((part.x >= width) | (part.y >= height)))
+            raise outside(where, int(part.x[bad]), int(part.y[bad]), at, width, height)
+        start += n
+    return Recorded(columns.events(start), stream.width, stream.height)
 
 
 def read_header(data: Buffer, start: int) -> tuple[int, int, str]:
@@ -187,16 +186,16 @@ def unpack_zstd(body: Buffer, limit: int) -> bytes:
         raise Unreadable(str(error)) from error
 
 
-def elements_of(body: Buffer) -> Any:
-    """The structures of a packet of events: i64[2 n], time and then the rest of each."""
+def elements_of(body: Buffer) -> tuple[Raw, int]:
+    """The structures of a packet of events, as bytes, and how many there are."""
     field = field_of(body, root_of(body, b"EVTS"), 0)
     if not field:
-        return np.empty(0, np.int64)
+        return np.frombuffer(b"", np.uint8), 0
     vector = field + number(body, UINT32, field)
     n = number(body, UINT32, vector)
     if vector + 4 + EVENT_BYTES * n > len(body):
         raise Unreadable(f"{n:,} events, more than there are")
-    return aligned(np.frombuffer(body, np.int64, 2 * n, vector + 4))
+    return np.frombuffer(body, np.uint8, EVENT_BYTES * n, vector + 4), n
 
 
 def root_of(body: Buffer, identifier: bytes) -> int:
@@ -224,16 +223,13 @@ def number(body: Buffer, layout: struct.Struct, at: int) -> int:
 
 
 @kernel
-def _aedat4(pairs: Any, width: int, height: int, x: Any, y: Any, t: Any, p: Any) -> Any:
-    """Fill the columns with a packet; -1, or the number of an event that cannot be."""
+def _aedat4(structures: Any, width: int, height: int, x: Any, y: Any, t: Any, p: Any) -> Any:
+    """Fill the columns with a packet; whether every event is possible."""
+    words = structures.view(np.int64)
     impossible = 0
     for i in range(len(t)):
-        rest = pairs[2 * i + 1]
+        rest = words[2 * i + 1]
         column, row = rest & 0xFFFF, rest >> 16 & 0xFFFF
-        x[i], y[i], t[i], p[i] = column, row, pairs[2 * i], rest >> 32 & 1
+        x[i], y[i], t[i], p[i] = column, row, words[2 * i], rest >> 32 & 1
         impossible |= int((column >= width) | (row >= height))
-    if impossible:
-        for i in range(len(pairs) // 2):
-            if pairs[2 * i + 1] & 0xFFFF >= width or pairs[2 * i + 1] >> 16 & 0xFFFF >= height:
-                return i
-    return -1
+    return impossible == 0

@@ -19,7 +19,7 @@ from difflogic_tonic.events.formats.recorded import (
     outside,
     room,
     unwrapped,
-    words_of,
+    whole_words,
 )
 from difflogic_tonic.events.jit import kernel
 
@@ -31,17 +31,17 @@ LARGEST = 1 << 14
 def decode_dat(raw: Raw, where: str) -> Recorded:
     """The CD events of a `.dat` file. `RecordingError` for other events, a cut-off event and an impossible pixel."""
     width, height, start = read_header(raw, where)
-    words = words_of(raw, start, np.uint64, where)
-    columns = room(len(words))
-    if not _dat(words, width or LARGEST, height or LARGEST, *columns):
-        raise bad_event(words, columns, (width or LARGEST, height or LARGEST), start, where)
+    n = whole_words(raw, start, EVENT_BYTES, where)
+    columns = room(n)
+    if not _dat(raw, start, width or LARGEST, height or LARGEST, *columns):
+        raise bad_event(raw, columns, (width or LARGEST, height or LARGEST), start, where)
     columns = columns._replace(t=unwrapped(columns.t))
-    return Recorded(columns.events(len(words)), width, height)
+    return Recorded(columns.events(n), width, height)
 
 
-def bad_event(words: Any, columns: Columns, sensor: tuple[int, int], start: int, where: str) -> RecordingError:
+def bad_event(raw: Raw, columns: Columns, sensor: tuple[int, int], start: int, where: str) -> RecordingError:
     """The error for the first event that cannot be."""
-    polarity = words >> np.uint64(60)
+    polarity = raw[start + EVENT_BYTES - 1 :: EVENT_BYTES] >> 4
     at = int(np.argmax((columns.x >= sensor[0]) | (columns.y >= sensor[1]) | (polarity > 1)))
     if polarity[at] > 1:
         return damaged(where, f"polarity {polarity[at]}, expected 0 or 1,", start + EVENT_BYTES * at)
@@ -66,8 +66,9 @@ def read_header(raw: Raw, where: str) -> tuple[int | None, int | None, int]:
 
 
 @kernel
-def _dat(words: Any, width: int, height: int, x: Any, y: Any, t: Any, p: Any) -> Any:
+def _dat(raw: Any, start: int, width: int, height: int, x: Any, y: Any, t: Any, p: Any) -> Any:
     """Fill the columns; whether every event is possible. No branches: the compiler makes vector instructions of it."""
+    words = raw[start : start + 8 * len(t)].view(np.uint64)
     impossible = 0
     for i in range(len(t)):
         address = np.int64(words[i] >> np.uint64(32))

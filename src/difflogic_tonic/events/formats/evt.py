@@ -23,7 +23,8 @@ from difflogic_tonic.events.formats.recorded import (
     number_in,
     outside,
     room,
-    words_of,
+    whole_words,
+    word_at,
 )
 from difflogic_tonic.events.jit import kernel
 
@@ -39,11 +40,11 @@ NO_TIME = -1
 def decode_evt2(raw: Raw, where: str) -> Recorded:
     """The CD events of a RAW file in EVT 2.0; those before the first TIME_HIGH have no time and are left out."""
     width, height, start = read_header(raw, "2", where)
-    words = words_of(raw, start, np.uint32, where)
-    columns = room(len(words))
-    n, at = _evt2(words, width or LARGEST, height or LARGEST, EVT2_UNKNOWN, *columns)
+    columns = room(whole_words(raw, start, 4, where))
+    n, at = _evt2(raw, start, width or LARGEST, height or LARGEST, EVT2_UNKNOWN, *columns)
     if at >= 0:
-        word, byte = int(words[at]), start + 4 * int(at)
+        byte = start + 4 * int(at)
+        word = word_at(raw, byte, 4)
         if word >> 28 > 1:
             raise damaged(where, f"word 0x{word:08X} of the unknown type {word >> 28}", byte)
         raise outside(where, word >> 11 & 0x7FF, word & 0x7FF, byte, width or LARGEST, height or LARGEST)
@@ -53,11 +54,12 @@ def decode_evt2(raw: Raw, where: str) -> Recorded:
 def decode_evt3(raw: Raw, where: str) -> Recorded:
     """The CD events of a RAW file in EVT 3.0; those before the first TIME_HIGH have no time and are left out."""
     width, height, start = read_header(raw, "3", where)
-    words = words_of(raw, start, np.uint16, where)
-    columns = room(int(_evt3_count(words)) + 1)
-    n, at, x, y = _evt3(words, width or LARGEST, height or LARGEST, EVT3_UNKNOWN, *columns)
+    whole_words(raw, start, 2, where)
+    columns = room(int(_evt3_count(raw, start)) + 1)
+    n, at, x, y = _evt3(raw, start, width or LARGEST, height or LARGEST, EVT3_UNKNOWN, *columns)
     if at >= 0:
-        word, byte = int(words[at]), start + 2 * int(at)
+        byte = start + 2 * int(at)
+        word = word_at(raw, byte, 2)
         if EVT3_UNKNOWN >> (word >> 12) & 1:
             raise damaged(where, f"word 0x{word:04X} of the unknown type {word >> 12}", byte)
         raise outside(where, int(x), int(y), byte, width or LARGEST, height or LARGEST)
@@ -95,11 +97,12 @@ def version_of(header: str) -> str | None:
 
 
 @kernel
-def _evt2(words: Any, width: int, height: int, unknown: int, x: Any, y: Any, t: Any, p: Any) -> Any:
+def _evt2(raw: Any, start: int, width: int, height: int, unknown: int, x: Any, y: Any, t: Any, p: Any) -> Any:
     """Fill the columns; the number of events and -1, or the number before a bad word and where it is.
 
     Each word is written as if it were an event, and the cursor moves on only if it is one: no branch to mispredict.
     """
+    words = raw[start:].view(np.uint32)
     n, timed, high, late = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for i in range(len(words)):
         word = np.int64(words[i])
@@ -122,37 +125,42 @@ def _evt2(words: Any, width: int, height: int, unknown: int, x: Any, y: Any, t: 
 
 
 @kernel
-def _evt3_count(words: Any) -> Any:
-    """No fewer events than the words hold: 1 for each single one and for each bit of a vector."""
+def _evt3_count(raw: Any, start: int) -> Any:
+    """No fewer events than the words hold: 1 for each single one and as many for each vector as it has bits."""
+    words = raw[start:].view(np.uint16)
     n = np.int64(0)
     for i in range(len(words)):
-        word = np.int64(words[i])
-        kind = word >> 12
-        bits = word & (0xFFF if kind == 4 else 0xFF if kind == 5 else 0)
-        bits -= bits >> 1 & 0x555
-        bits = (bits & 0x333) + (bits >> 2 & 0x333)
-        n += (bits & 0xF) + (bits >> 4 & 0xF) + (bits >> 8) + np.int64(kind == 2)
+        kind = np.int64(words[i]) >> 12
+        n += np.int64(kind == 2) + 12 * np.int64(kind == 4) + 8 * np.int64(kind == 5)
     return n
 
 
 @kernel
-def _evt3(words: Any, width: int, height: int, unknown: int, x: Any, y: Any, t: Any, p: Any) -> Any:
-    """Fill the columns, which have room for one more; as `_evt2`, then x and y of the bad event."""
+def _evt3(raw: Any, start: int, width: int, height: int, unknown: int, x: Any, y: Any, t: Any, p: Any) -> Any:
+    """Fill the columns, which have room for one more; as `_evt2`, then x and y of the bad event.
+
+    Rows, times and single events, most of a file, come in no order that a branch predictor could learn: they share one
+    path, which writes an event each time and keeps it if it was one. A new high part begins with low part 0.
+    """
+    words = raw[start:].view(np.uint16)
     n, timed, high, low, late = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     row, base, polarity = np.int64(0), np.int64(0), np.int64(0)
     for i in range(len(words)):
         word = np.int64(words[i])
-        kind = word >> 12
-        value = word & 0xFFF
-        if kind == 2:
-            column = word & 0x7FF
-            if column >= width or row >= height:
-                return n, i, column, row
+        kind, value = word >> 12, word & 0xFFF
+        if 0b101000101 >> kind & 1:
+            is_high = np.int64(kind == 8)
+            late += (is_high & np.int64(high - value > 1 << 11)) << 24
+            low = value if kind == 6 else low * (1 - (is_high & np.int64(value != high)))
+            high = value if kind == 8 else high
+            timed |= is_high
+            row = word & 0x7FF if kind == 0 else row
+            column, is_event = word & 0x7FF, np.int64(kind == 2)
             cursor = np.uint64(n)
             x[cursor], y[cursor], t[cursor], p[cursor] = column, row, late + (high << 12 | low), value >> 11
-            n += timed
-        elif kind == 0:
-            row = word & 0x7FF
+            n += timed & is_event
+            if is_event & (np.int64(column >= width) | np.int64(row >= height)):
+                return n, i, column, row
         elif kind == 3:
             base, polarity = word & 0x7FF, value >> 11
         elif kind == 4 or kind == 5:
@@ -168,14 +176,6 @@ def _evt3(words: Any, width: int, height: int, unknown: int, x: Any, y: Any, t: 
                 x[cursor], y[cursor], t[cursor], p[cursor] = base + k, row, time, polarity
                 n += bits >> k & timed
             base += length
-        elif kind == 6:
-            low = value
-        elif kind == 8:
-            if high - value > 1 << 11:
-                late += 1 << 24
-            if value != high:
-                low = np.int64(0)  # the low part that follows belongs to the new high one
-            high, timed = value, np.int64(1)
         elif unknown >> kind & 1:
             return n, i, np.int64(0), np.int64(0)
     return n, -1, np.int64(0), np.int64(0)

@@ -19,10 +19,20 @@ COLUMNS = {"x": "x", "y": "y", "ts": "t", "pol": "p"}
 def decode_asldvs(raw: Raw, where: str) -> Recorded:
     """The events of a recording of ASL-DVS. `RecordingError` for another or a damaged file."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         found = loadmat(io.BytesIO(raw.tobytes()), variable_names=list(COLUMNS))
-    except (ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError, MemoryError) as error:
+    except (
+        MatReadError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OSError,
+        NotImplementedError,
+        MemoryError,
+    ) as error:
         raise RecordingError(f"{where}: no MATLAB file that can be read ({error}); unpack it again") from None
     except (zlib.error, struct.error, OverflowError, AttributeError, AssertionError) as error:
         raise RecordingError(f"{where}: the MATLAB file is damaged ({error}); unpack it again") from None

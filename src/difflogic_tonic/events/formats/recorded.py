@@ -17,7 +17,9 @@ Raw: TypeAlias = npt.NDArray[np.uint8]
 
 COUNTER_RANGE = 1 << 32
 LARGEST_SENSOR = 1 << 16
-LINE_LIMIT = 1 << 16  # a longer "line" is binary data, or a file that only pretends to be text
+HEADER_LIMIT = 1 << 18  # jAER writes all of its preferences into the header
+CONTROL = re.compile(rb"[^\t\r\n -~\x80-\xff]")
+"""A byte that no line of text has."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Columns(NamedTuple):
         """The first `n` of them."""
         return Events(self.x[:n], self.y[:n], self.t[:n], self.p[:n])
 
+    def part(self, start: int, end: int) -> "Columns":
+        """The room for events `start` to `end`."""
+        return Columns(self.x[start:end], self.y[start:end], self.t[start:end], self.p[start:end])
+
 
 def room(n: int) -> Columns:
     """Columns for `n` events, their content undefined. 13 bytes an event."""
@@ -69,52 +75,39 @@ def text_of(raw: Raw, start: int, end: int) -> str:
     return raw[start:end].tobytes().decode("ascii", "replace")
 
 
-def words_of(raw: Raw, start: int, dtype: Any, where: str) -> Any:
-    """Everything from byte `start` on as little-endian words. `RecordingError` if the last one is cut off."""
-    size = np.dtype(dtype).itemsize
-    if (len(raw) - start) % size:
-        at = start + (len(raw) - start) // size * size
-        raise damaged(where, f"a {size}-byte word is cut off", at, "copy or unpack the file again")
-    return aligned(raw[start:].view(dtype))
+def whole_words(raw: Raw, start: int, size: int, where: str) -> int:
+    """How many words of `size` bytes there are from byte `start` on. `RecordingError` if the last one is cut off."""
+    n, rest = divmod(len(raw) - start, size)
+    if rest:
+        raise damaged(where, f"a {size}-byte word is cut off", start + n * size, "copy or unpack the file again")
+    return n
 
 
-def aligned(words: Any) -> Any:
-    """`words` at an address that is a multiple of their size, copied if need be: kernels are compiled for that."""
-    if words.flags.aligned:
-        return words
-    words = words.copy()
-    words.flags.writeable = False
-    return words
+def word_at(raw: Raw, byte: int, size: int) -> int:
+    """The little-endian word of `size` bytes at `byte`."""
+    return int.from_bytes(raw[byte : byte + size].tobytes(), "little")
 
 
 def header_lines(raw: Raw, marker: str, last: str | None, where: str) -> tuple[list[str], int]:
     """The lines at the start of the file that begin with `marker`, without it and the line end, and where they end.
 
     The header ends with the line `last`, or with what is no such line: binary data follows without a mark of its own in
-    several formats, so a line must be short printable text. `RecordingError` if the file ends in the middle of a line.
+    several formats, so a line must be text. `RecordingError` if the file ends in the middle of a line.
     """
     start = 0
     lines: list[str] = []
-    while text_of(raw, start, start + len(marker)) == marker:
-        found = np.flatnonzero(raw[start : start + LINE_LIMIT] == ord("\n"))
-        if not len(found):
-            if start + LINE_LIMIT < len(raw) or not is_text(raw[start:]):
-                break
-            raise damaged(where, "the header is cut off", start, "copy or unpack the file again")
-        end = start + int(found[0]) + 1
-        if not is_text(raw[start:end]):
+    head = raw[:HEADER_LIMIT].tobytes()
+    while head.startswith(marker.encode(), start):
+        end = head.find(b"\n", start) + 1
+        if end == 0 or CONTROL.search(head, start, end):
+            if end == 0 and len(head) < HEADER_LIMIT and not CONTROL.search(head, start):
+                raise damaged(where, "the header is cut off", start, "copy or unpack the file again")
             break
-        lines.append(text_of(raw, start + len(marker), end).strip())
+        lines.append(head[start + len(marker) : end].decode("ascii", "replace").strip())
         start = end
         if lines[-1] == last:
             break
     return lines, start
-
-
-def is_text(raw: Raw) -> bool:
-    """Whether no byte is a control character other than tab and line ends."""
-    control = (raw < 32) & (raw != 9) & (raw != 10) & (raw != 13)
-    return not control.any()
 
 
 def number_in(text: str, pattern: str) -> int | None:
