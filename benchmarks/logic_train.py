@@ -207,13 +207,13 @@ def peak_extra_bytes(name: str, case: Case) -> int:
     one = contender(name, case)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
     status = Path("/proc/self/status")
-    before = _status_bytes(status.read_text(), "VmRSS")
+    before = status_bytes(status.read_text(), "VmRSS")
     for _ in range(3):
         one.step()
-    return _status_bytes(status.read_text(), "VmHWM") - before
+    return status_bytes(status.read_text(), "VmHWM") - before
 
 
-def _status_bytes(status: str, key: str) -> int:
+def status_bytes(status: str, key: str) -> int:
     line = next(line for line in status.splitlines() if line.startswith(key))
     return int(line.split()[1]) * 1024
 
