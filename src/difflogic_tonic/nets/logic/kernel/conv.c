@@ -20,6 +20,7 @@
 #define SPAN 16 /* outputs of a tree at a time */
 #define CELLS 4
 #define MAX_LEAVES 16
+#define BYTES_AT_ONCE 64
 #define MAX_GROUPS 16
 #define CHUNK 512 /* neurons per piece of work outside of the tiles */
 
@@ -59,6 +60,7 @@ struct tree_variant {
     void (*forward)(const struct trees *, const float *, const float *, float *, uint8_t *, float *);
     void (*backward)(const struct trees *, const float *, const float *, const float *, const uint8_t *, float *,
                      float *, float *);
+    void (*rows_of_bytes)(const uint8_t *, int64_t, int, int, float *);
 };
 
 #define LANES 4
@@ -144,8 +146,9 @@ static void clear_edges(const struct trees *t, float *out)
 }
 
 /* The input of a tile in rows, with its padding. */
-static void load_images(const struct conv_plan *p, int64_t tile, float *in)
+static void load_images(const struct conv_job *job, int64_t tile, float *in)
 {
+    const struct conv_plan *p = job->plan;
     int samples = samples_of(p, tile);
     int64_t pixels = p->channels * p->rows * p->columns, wide = p->columns + 2 * p->padding;
     const float *floats = (const float *)p->input + tile * TILE * pixels;
@@ -157,9 +160,11 @@ static void load_images(const struct conv_plan *p, int64_t tile, float *in)
             int64_t row = (c * (p->rows + 2 * p->padding) + y + p->padding) * wide + p->padding;
             float *out = in + row * TILE;
             if (p->input_bytes)
-                for (int64_t x = 0; x < p->columns; x++, d++, out += TILE)
-                    for (int j = 0; j < samples; j++)
-                        out[j] = bytes[j * pixels + d] != 0;
+                for (int64_t x = 0; x < p->columns; x += BYTES_AT_ONCE) {
+                    int count = p->columns - x < BYTES_AT_ONCE ? (int)(p->columns - x) : BYTES_AT_ONCE;
+                    job->run->rows_of_bytes(bytes + d, pixels, samples, count, out + x * TILE);
+                    d += count;
+                }
             else
                 for (int64_t x = 0; x < p->columns; x++, d++, out += TILE)
                     for (int j = 0; j < samples; j++)
@@ -192,7 +197,7 @@ static void forward_tile(void *argument, float *scratch, int64_t tile)
     const float *c = p->coefficients;
     if (p->kept)
         out = p->kept + tile * job->kept_floats;
-    load_images(p, tile, in);
+    load_images(job, tile, in);
     for (int64_t l = 0; l < p->layers; l++) {
         const struct trees *t = &p->trees[l];
         if (l + 1 == p->layers)
@@ -221,7 +226,7 @@ static void backward_tile(struct conv_job *job, float *scratch, int64_t tile, fl
     float *gout = images + p->trees[0].in_floats, *gin = gout + job->widest;
     int samples = samples_of(p, tile);
     const float *g = p->grad_output + tile * TILE * p->features;
-    load_images(p, tile, images);
+    load_images(job, tile, images);
     memset(gout, 0, (size_t)p->features * TILE * sizeof *gout);
     for (int64_t f = 0; f < p->features; f += TILE)
         for (int j = 0; j < samples; j++)

@@ -260,7 +260,19 @@ static void NAME(layer_backward)(const struct trees *t, const float *in, const f
     }
 }
 
-static const struct tree_variant NAME(tree_variant) = {NAME(layer_forward), NAME(layer_backward)};
+/* Rows of 0 and 1 from up to BYTES_AT_ONCE bytes of each sample, `step` apart. */
+static void NAME(rows_of_bytes)(const uint8_t *x, int64_t step, int samples, int count, float *rows)
+{
+    uint16_t masks[BYTES_AT_ONCE] = {0};
+    for (int j = 0; j < samples; j++, x += step)
+        for (int d = 0; d < count; d++)
+            masks[d] |= (uint16_t)((x[d] != 0) << j);
+    for (int d = 0; d < count; d++)
+        for (int j = 0; j < TILE; j++)
+            rows[d * TILE + j] = (float)(masks[d] >> j & 1);
+}
+
+static const struct tree_variant NAME(tree_variant) = {NAME(layer_forward), NAME(layer_backward), NAME(rows_of_bytes)};
 
 #undef CHOSEN
 #undef MERGE
