@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difflogic_tonic.data import Batch, expand
-from difflogic_tonic.data.batch import unpack_bits
+from difflogic_tonic.data.batch import Mixed, unpack_bits
 
 SHAPE = (2, 1, 3)  # P, H, W: six values, so that packed frames end inside a byte
 
@@ -64,3 +66,17 @@ def test_other_float_types_can_be_asked_for():
 def test_moving_a_batch_keeps_everything_else():
     batch = make_batch([[[1]]], "sequence", packed=True).to("cpu")
     assert (batch.frame_shape, batch.packed, batch.view, len(batch)) == (SHAPE, True, "sequence", 1)
+
+
+def test_the_mask_says_which_frames_are_a_recordings_own():
+    batch = replace(make_batch([[[1] * 6] * 3] * 2, "sequence"), lengths=torch.tensor([1, 3]))
+    assert batch.mask().tolist() == [[True, True], [False, True], [False, True]]  # [T, B]
+    assert make_batch([[1] * 6], "frames").mask().tolist() == [[True]]
+
+
+def test_targets_of_mixed_samples_share_one_between_two_labels():
+    batch = make_batch([[1] * 6] * 3, "frames")  # labels 0, 1, 2
+    assert batch.targets(4) is batch.labels
+    mixed = replace(batch, mixed=Mixed(torch.tensor([1, 3, 2]), torch.tensor([0.75, 0.5, 0.625])))
+    assert mixed.targets(4).tolist() == [[0.75, 0.25, 0, 0], [0, 0.5, 0, 0.5], [0, 0, 1, 0]]
+    assert torch.equal(mixed.to("cpu").targets(4), mixed.targets(4))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difflogic_tonic.data.order import choose_recordings, epoch_order, permutation
+from difflogic_tonic.data.order import bucketed_order, choose_recordings, epoch_order, permutation
 from difflogic_tonic.errors import ConfigError
 
 
@@ -74,3 +74,27 @@ def test_no_subset_and_the_whole_are_all_recordings():
 def test_a_subset_larger_than_the_set_or_empty_is_refused_with_the_limits(subset):
     with pytest.raises(ConfigError, match=r"data\.subset: .* of 10 training recordings.* from 1 to 10"):
         choose_recordings(LABELS, subset, seed=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 200), st.integers(1, 9), st.integers(0, 5))
+def test_bucketed_order_has_every_sample_once(n, batch_size, epoch):
+    lengths = permutation(n, 7) % 11
+    order = bucketed_order(lengths, batch_size, 3, epoch)
+    assert sorted(order.tolist()) == list(range(n))
+    assert (order == bucketed_order(lengths, batch_size, 3, epoch)).all()
+
+
+def test_bucketed_batches_need_less_padding_and_differ_between_epochs():
+    lengths = 1 + permutation(640, 1) % 40
+
+    def padded(order):
+        return sum(int(lengths[batch].max()) * len(batch) for batch in np.split(order, range(8, 640, 8)))
+
+    of_epoch = [bucketed_order(lengths, 8, 3, epoch) for epoch in range(2)]
+    assert lengths.sum() <= padded(of_epoch[0]) < 1.1 * lengths.sum()
+    assert padded(epoch_order(640, 3, 0, True)) > 1.5 * lengths.sum()
+    batches = [{frozenset(batch.tolist()) for batch in np.split(order, range(8, 640, 8))} for order in of_epoch]
+    assert len(batches[0] & batches[1]) == 0
+    longest = [int(lengths[batch].max()) for batch in np.split(of_epoch[0], range(8, 640, 8))]
+    assert longest != sorted(longest)

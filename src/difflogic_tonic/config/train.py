@@ -53,6 +53,9 @@ class Data(Section):
     max_frames: Positive | None = None
     """Frames of a recording that are used (views `sequence` and `stacked`); `stacked` needs it."""
 
+    batching: Literal["shuffled", "bucketed"] = "shuffled"
+    """Training batches of any recordings, or of recordings of similar length: less padding (view `sequence`)."""
+
     augment: Augment = Augment()
 
     @field_validator("name")
@@ -208,6 +211,12 @@ class TrainConfig(Section):
                 f"data.view: {self.view} does not fit model.model_type: {self.model.model_type}{recurrent}; use "
                 + ("sequence" if memory else "frames or stacked")
             )
+        return self
+
+    @model_validator(mode="after")
+    def _buckets_have_lengths(self) -> "TrainConfig":
+        if self.data.batching == "bucketed" and self.view != "sequence":
+            raise ValueError(f"data.batching: bucketed needs data.view: sequence, not {self.view}; use shuffled")
         return self
 
     @model_validator(mode="after")

@@ -50,6 +50,11 @@ class Batch:
         mixed = self.mixed and Mixed(*(part.to(device) for part in (self.mixed.labels, self.mixed.weights)))
         return Batch(inputs, labels, lengths, rows, self.packed, self.frame_shape, self.view, mixed)
 
+    def mask(self) -> Tensor:
+        """bool[T, B], the first two axes of a sequence in `expand`: True where a frame is the recording's own."""
+        steps = self.inputs.shape[1] if self.inputs.dim() == 3 else 1
+        return torch.arange(steps, device=self.lengths.device).unsqueeze(1) < self.lengths
+
     def targets(self, classes: int) -> Tensor:
         """What a loss compares with: the labels i64[B], or the shares of all classes f32[B, classes] if mixed."""
         if self.mixed is None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from difflogic_tonic.data.batch import Batch, Mixed
-from difflogic_tonic.data.order import Rows, choose_recordings, epoch_order
+from difflogic_tonic.data.order import Rows, bucketed_order, choose_recordings, epoch_order
 from difflogic_tonic.data.prefetch import read_ahead
 
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ class Batches:
         max_frames: int | None = None,
         pin_memory: bool = False,
         augmenter: "Augmenter | None" = None,
+        bucketed: bool = False,
     ) -> None:
-        """`workers` reader threads (0: one); `pin_memory` for a CUDA device; `augmenter` for training batches.
-
+        """`workers` reader threads (0: one); `pin_memory` for a CUDA device; `augmenter` for training batches;
+        `bucketed`: a shuffled order in which a batch has recordings of similar lengths (`order.bucketed_order`).
         Raises `ConfigError` for a bad subset.
         """
         if view == "stacked" and max_frames is None:
@@ -62,6 +63,7 @@ class Batches:
         self._threads = max(1, workers)
         self._pin_memory = pin_memory
         self._augmenter = augmenter
+        self._bucketed = bucketed
         self._max_frames = max_frames
         self._lengths = np.diff(split.offsets)
         if max_frames is not None:
@@ -91,7 +93,10 @@ class Batches:
 
     def _positions(self, epoch: int, start: int) -> Generator[Rows, None, None]:
         """The samples of each batch, as positions among all samples in storage order."""
-        order = epoch_order(self.n_samples, self._seed, epoch, self._shuffle)
+        if self._bucketed:
+            order = bucketed_order(self._lengths[self._sample_rows], self.batch_size, self._seed, epoch)
+        else:
+            order = epoch_order(self.n_samples, self._seed, epoch, self._shuffle)
         for cut in range(start * self.batch_size, len(order), self.batch_size):
             yield order[cut : cut + self.batch_size]
 

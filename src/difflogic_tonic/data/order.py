@@ -14,6 +14,10 @@ Rows = npt.NDArray[np.int64]
 
 _ORDER = 0  # one constant per purpose, so that two purposes never share a stream
 _SUBSET = 1
+_BUCKETS = 2
+
+POOL = 16
+"""Batches whose samples are sorted together: the padding of sorting all, near enough, and batches that still vary."""
 
 
 def permutation(n: int, *key: int) -> Rows:
@@ -25,6 +29,24 @@ def permutation(n: int, *key: int) -> Rows:
 def epoch_order(n: int, seed: int, epoch: int, shuffle: bool) -> Rows:
     """The order of `n` samples in one epoch, i64[n]: shuffled by (seed, epoch), or 0 … n-1."""
     return permutation(n, _ORDER, seed, epoch) if shuffle else np.arange(n, dtype=np.int64)
+
+
+def bucketed_order(lengths: Rows, batch_size: int, seed: int, epoch: int) -> Rows:
+    """An order of one epoch, i64[n], in which cuts of `batch_size` hold samples of similar `lengths` i64[n].
+
+    The shuffled order of the epoch is sorted by length in pools of `POOL` batches (a quarter of an epoch, if that is
+    less), and the batches are shuffled again. What does not fill a batch is taken out before and comes last.
+    """
+    order = epoch_order(len(lengths), seed, epoch, True)
+    n_batches = len(order) // batch_size
+    pool = max(1, min(POOL, n_batches // 4)) * batch_size
+    full, rest = order[: n_batches * batch_size], order[n_batches * batch_size :]
+    pools = [full[at : at + pool] for at in range(0, len(full), pool)]
+    in_buckets = [samples[np.argsort(lengths[samples], kind="stable")] for samples in pools]
+    if not in_buckets:
+        return rest
+    batches = np.concatenate(in_buckets).reshape(n_batches, batch_size)
+    return np.concatenate([batches[permutation(n_batches, _BUCKETS, seed, epoch)].reshape(-1), rest])
 
 
 def choose_recordings(labels: Rows, subset: float | int | None, seed: int) -> Rows:

@@ -122,6 +122,7 @@ def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.
             max_frames=config.data.max_frames,
             pin_memory=device.type == "cuda",
             augmenter=changing,
+            bucketed=shuffle and config.data.batching == "bucketed",
         )
 
     if not splits["train"].n_recordings:

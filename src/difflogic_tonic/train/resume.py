@@ -15,6 +15,7 @@ FIXED = (
     "data.subset",
     "data.view",
     "data.max_frames",
+    "data.batching",
     "train.optimizer",
     "train.accumulate",
     "train.dataloader.batch_size",
