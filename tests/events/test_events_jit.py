@@ -10,14 +10,13 @@ import pytest
 
 from difflogic_tonic.events.jit import private_folder
 
-FRAME = """
+SCRIPT = """
 import numpy, sys
-from difflogic_tonic.config import SensorSize
-from difflogic_tonic.events import FrameRecipe, frame_recording
-from difflogic_tonic.events import framing
-assert framing.__file__.startswith(sys.argv[1]), framing.__file__
-print(int(frame_recording(bytes([1, 1, 0, 0, 0]), FrameRecipe(SensorSize(3, 2, 2), 1), "a.bin").frames.sum()))
-hits = sum(framing._frames.stats.cache_hits.values())
+from difflogic_tonic.events import kernels, make_events
+assert kernels.__file__.startswith(sys.argv[1]), kernels.__file__
+event = make_events([1], [1], [0], [0])
+print(len(kernels.refracted(event.x, event.y, event.t, event.p, 5)[0]))
+hits = sum(kernels.refracted.stats.cache_hits.values())
 print("from the cache" if hits else "compiled")
 """
 
@@ -31,10 +30,10 @@ def sealed_package(repository: Path, tmp_path: Path) -> Path:
     return package
 
 
-def frame_one_event(package: Path, temporary: Path) -> list[str]:
-    """Frame one event in a process without a home: the number of events, and where the machine code came from."""
+def filter_one_event(package: Path, temporary: Path) -> list[str]:
+    """Filter one event in a process without a home: the number of events, and where the machine code came from."""
     done = subprocess.run(
-        [sys.executable, "-B", "-c", FRAME, str(package)],
+        [sys.executable, "-B", "-c", SCRIPT, str(package)],
         env={"PYTHONPATH": str(package), "HOME": "/dev/null", "TMPDIR": str(temporary), "PATH": os.environ["PATH"]},
         cwd="/",
         capture_output=True,
@@ -51,9 +50,9 @@ def test_kernels_are_cached_in_the_temporary_folder_of_a_read_only_checkout_with
 ):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    assert frame_one_event(sealed_package, temporary) == ["1", "compiled"]
+    assert filter_one_event(sealed_package, temporary) == ["1", "compiled"]
     assert [path.name for path in temporary.iterdir()] == [f"difflogic-tonic-numba-{os.getuid()}"]
-    assert frame_one_event(sealed_package, temporary) == ["1", "from the cache"]
+    assert filter_one_event(sealed_package, temporary) == ["1", "from the cache"]
 
 
 @pytest.mark.integration
@@ -61,7 +60,7 @@ def test_kernels_run_where_no_folder_for_them_can_be_had(sealed_package: Path, t
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     (temporary / f"difflogic-tonic-numba-{os.getuid()}").write_text("in the way")
-    assert frame_one_event(sealed_package, temporary) == ["1", "compiled"]
+    assert filter_one_event(sealed_package, temporary) == ["1", "compiled"]
 
 
 def test_a_private_folder_is_made_for_this_user_alone(tmp_path: Path):
