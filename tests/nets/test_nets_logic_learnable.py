@@ -212,5 +212,8 @@ def test_the_config_builds_one():
     logic = {"wiring": "learnable", "wiring_candidates": 3, "num_neurons": 80, "num_layers": 2}
     model = models.build(Model(model_type="DiffLogic", difflogic=logic), (2, 7, 9), 4, 0)
     assert model.network.layers[1].candidates.shape == (2, 80, 3)
+    conv = {"architecture": "conv", "conv": {"channels": [8]}}
+    trees = models.build(Model(model_type="DiffLogic", difflogic=logic | conv), (2, 6, 8), 4, 0)
+    assert trees.network.dense.layers[1].candidates.shape == (2, 80, 3)
     with pytest.raises(ConfigError, match="backend triton has no learnable wiring"):
         network_of(backend="triton")

@@ -39,6 +39,7 @@ def build_difflogic(model: Model, frame_shape: FrameShape, classes: int, seed: i
     channels, rows, columns = frame_shape
     planes = (channels * logic.levels, rows, columns)
     if logic.architecture == "conv":
+        common["wiring_candidates"] = logic.wiring_candidates
         trees = ConvLogicNetwork(planes, classes, **logic.conv.model_dump(), **common)
         return BinaryFrames(trees, encoder, planes)
     if logic.architecture == "recurrent":

@@ -40,6 +40,7 @@ class ConvLogicNetwork(nn.Module):
         estimator: str = "soft",
         init: str | None = None,
         wiring: str = "random",
+        wiring_candidates: int = 8,
         backend: str = "auto",
     ) -> None:
         super().__init__()
@@ -78,6 +79,7 @@ class ConvLogicNetwork(nn.Module):
             estimator=estimator,
             init=init,
             wiring=wiring,
+            wiring_candidates=wiring_candidates,
             input_shape=shape,
         )
 
