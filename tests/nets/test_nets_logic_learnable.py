@@ -97,6 +97,14 @@ def test_a_mean_of_rows_has_its_gradients():
     assert torch.autograd.gradcheck(lambda x, weights: mix(x, index, weights, readers), (x, weights))
 
 
+def test_a_batch_of_no_samples_has_no_logits_and_no_gradient():
+    network = network_of()
+    logits = network(bits(0))
+    assert logits.shape == (0, 7)
+    logits.sum().backward()
+    assert not network.layers[0].wiring_logits.grad.any()
+
+
 @pytest.mark.parametrize("estimator", ["hard", "gumbel"])
 def test_straight_through_computes_with_one_candidate_and_learns_about_all(estimator):
     network = network_of(estimator=estimator).train()

@@ -162,6 +162,8 @@ def mix(x: Tensor, index: Tensor, weights: Tensor, readers: Readers) -> Tensor:
     Differentiable once in x and weights. Nothing of size m k batch is made: all three passes are sums over bags of
     rows, each in an order of its own that does not depend on the number of threads.
     """
+    if x.shape[1] == 0:
+        return weights @ x.new_zeros(weights.shape[1], 0)
     mixed: Tensor = _Mix.apply(x, index, weights, readers)
     return mixed
 
