@@ -102,7 +102,7 @@ def test_a_batch_of_no_samples_has_no_logits_and_no_gradient():
     logits = network(bits(0))
     assert logits.shape == (0, 7)
     logits.sum().backward()
-    assert not network.layers[0].wiring_logits.grad.any()
+    assert not network.layers[-1].wiring_logits.grad.any()
 
 
 @pytest.mark.parametrize("estimator", ["hard", "gumbel"])
