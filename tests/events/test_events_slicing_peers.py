@@ -2,20 +2,30 @@
 
 import importlib
 import importlib.util
-import logging
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from difflogic_tonic.config import SensorSize
-from difflogic_tonic.events import Events, FrameRecipe, encode_atis, frame_events, frame_recording, make_events
+from difflogic_tonic.config import DATASETS, SensorSize
+from difflogic_tonic.events import (
+    Events,
+    FrameRecipe,
+    decode_atis,
+    denoise,
+    encode_atis,
+    frame_events,
+    frame_recording,
+    make_events,
+)
 from difflogic_tonic.events.filters import refractory
 
 pytestmark = pytest.mark.integration
@@ -36,19 +46,17 @@ def tonic() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def spikingjelly() -> Iterator[ModuleType]:
-    """`spikingjelly.datasets.utils` alone: its package also wants torchvision, torchaudio and others to be there."""
+    """`spikingjelly.datasets.utils` alone, without the libraries that it imports for pictures and downloads."""
     found = importlib.util.find_spec("spikingjelly")
     if found is None or found.submodule_search_locations is None:
         pytest.skip("spikingjelly is not installed")
-    package, logger, vision = (ModuleType(name) for name in ("spikingjelly.datasets", "logger", "torchvision"))
+    package = ModuleType("spikingjelly.datasets")
     package.__path__ = [f"{found.submodule_search_locations[0]}/datasets"]
-    logger.logger = logging.getLogger("spikingjelly")  # type: ignore[attr-defined]
-    vision.transforms = None  # type: ignore[attr-defined]
-    replaced = {"spikingjelly.datasets": package, "spikingjelly.logger": logger, "torchvision": vision}
+    unused = ("spikingjelly.logger", "matplotlib", "matplotlib.pyplot", "torchvision", "torchvision.transforms")
+    replaced = {"spikingjelly.datasets": package} | {name: MagicMock() for name in unused}
     before = {name: sys.modules.get(name) for name in replaced}
     sys.modules.update(replaced)
     try:
-        pytest.importorskip("matplotlib")
         yield importlib.import_module("spikingjelly.datasets.utils")
     finally:
         for name, module in before.items():
@@ -171,6 +179,35 @@ def test_refractory_period(tonic: ModuleType, events: Events, refractory_us: int
     later = Events(events.x, events.y, events.t + 1, events.p)  # tonic loses first events at time 0
     theirs = tonic.transforms.RefractoryPeriod(refractory_us)(structured(later))
     assert np.array_equal(structured(refractory(later, refractory_us)), theirs)
+
+
+@pytest.mark.parametrize("denoise_us", [0, 2000])
+def test_original_recordings_in_every_way(
+    tonic: ModuleType, spikingjelly: ModuleType, nmnist_raw: Path, denoise_us: int
+):
+    nmnist = DATASETS["NMNIST"].sensor
+    for path in sorted(nmnist_raw.rglob("*.bin"))[:: 200 if denoise_us else 50]:
+        content = path.read_bytes()
+        kept = denoise(decode_atis(content, nmnist, path.name), denoise_us)
+
+        def check(theirs: np.ndarray, size: int, slice_by: str, content: bytes = content, **options: Any) -> None:
+            recipe = FrameRecipe(nmnist, size, slice_by=slice_by, denoise_us=denoise_us, **options)  # type: ignore[arg-type]
+            found = frame_recording(content, recipe, "a.bin").frames.reshape(-1, *recipe.frame_shape)
+            assert np.array_equal(found, theirs)
+
+        def to_frame(kept: Events = kept, **options: Any) -> np.ndarray:
+            return tonic.transforms.ToFrame(tuple(nmnist), **options)(structured(kept))  # type: ignore[no-any-return]
+
+        check(to_frame(event_count=500, overlap=100), 500, "events", overlap=100)
+        check(to_frame(time_window=20_000, include_incomplete=True), 20_000, "time", include_incomplete=True)
+        check(to_frame(time_window=30_000, overlap=10_000), 30_000, "time", overlap=10_000)
+        check(to_frame(n_time_bins=10), 10, "time_bins")
+        check(to_frame(n_time_bins=7, overlap=0.3), 7, "time_bins", overlap=0.3)
+        check(to_frame(n_event_bins=10, overlap=0.3), 10, "event_bins", overlap=0.3)
+        fixed_number = spikingjelly.integrate_events_by_fixed_frames_number
+        check(fixed_number(columns(kept), "number", 10, 34, 34), 10, "number")
+        check(fixed_number(columns(kept), "time", 10, 34, 34), 10, "number_by_time")
+        check(spikingjelly.integrate_events_by_fixed_duration(columns(kept), 30_000, 34, 34), 30_000, "duration")
 
 
 # Differences, with what the peer does. Our side of each is also in test_events_slicing_vectors.py, without the peer.
