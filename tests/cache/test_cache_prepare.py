@@ -116,7 +116,7 @@ def test_how_and_where_it_is_prepared_does_not_name_the_variant(make_config: Mak
 def test_every_parameter_of_a_prepare_config_is_accounted_for() -> None:
     fields = set(PrepareConfig.model_fields["data"].annotation.model_fields)  # type: ignore[union-attr]
     without_effect = {"data_root", "reset_cache", "allow_subset", "workers"}
-    of_some_datasets = {"name", "sensor", "image_size", "split", "test_fraction"}
+    of_some_datasets = {"name", "sensor", "format", "image_size", "split", "test_fraction"}
     assert fields - without_effect - of_some_datasets == {field for change in CHANGES for field in change} - {"seed"}
 
 

@@ -1,5 +1,7 @@
 """Splits are by recording, seeded, stratified, and do not depend on the order of a listing."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -77,3 +79,42 @@ def test_shards_hold_each_recording_of_a_split_once_in_order() -> None:
         ("val-00000.h5", (1,)),
         ("test-00000.h5", (3,)),
     ]
+
+
+UNDECIDED = [Item(f"{label}/cifar10_{label}_{n}.aedat", label, "all") for label in (0, 1) for n in range(20)]
+
+
+def chosen(splits: Sequence[str], name: str) -> list[str]:
+    return [recording.path for recording, split in zip(UNDECIDED, splits, strict=True) if split == name]
+
+
+def test_without_an_official_split_test_is_a_seeded_part_of_every_class_and_val_of_the_rest() -> None:
+    splits = assign_splits(UNDECIDED, 0.25, 1, 0.2)
+    for name, of_each in (("test", 4), ("val", 4), ("train", 12)):
+        assert Counter(path.split("/")[0] for path in chosen(splits, name)) == {"0": of_each, "1": of_each}
+    assert splits == assign_splits(UNDECIDED, 0.25, 1, 0.2)
+    assert splits != assign_splits(UNDECIDED, 0.25, 2, 0.2)
+    backwards = assign_splits(UNDECIDED[::-1], 0.25, 1, 0.2)
+    assert backwards[::-1] == splits  # the order of a listing decides nothing
+
+
+def test_test_recordings_do_not_depend_on_how_many_are_for_validation() -> None:
+    assert chosen(assign_splits(UNDECIDED, 0.0, 1, 0.2), "test") == chosen(
+        assign_splits(UNDECIDED, 0.5, 1, 0.2), "test"
+    )
+
+
+def test_the_fixed_split_takes_the_first_recordings_by_number_whatever_the_seed() -> None:
+    expected = [f"{label}/cifar10_{label}_{n}.aedat" for label in (0, 1) for n in (0, 1, 2)]
+    for seed in (1, 2):
+        assert chosen(assign_splits(UNDECIDED, 0.1, seed, 0.15, "fixed"), "test") == expected
+
+
+def test_a_class_of_two_gives_one_to_test_and_one_to_train() -> None:
+    few = [Item(f"0/{n}", 0, "all") for n in range(2)]
+    assert Counter(assign_splits(few, 0.5, 1, 0.1)) == {"test": 1, "train": 1}
+
+
+def test_official_parts_are_left_as_they_are_beside_recordings_without() -> None:
+    mixed = [Item("Test/0/1", 0, "test"), Item("Train/0/1", 0, "train"), *UNDECIDED]
+    assert assign_splits(mixed, 0.0, 1, 0.5)[:2] == ("test", "train")

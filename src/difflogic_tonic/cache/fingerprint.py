@@ -44,6 +44,7 @@ def parameters_of(config: PrepareConfig) -> dict[str, Any]:
         "crop": data.crop and list(data.crop),
         "downsample": data.downsample if data.downsample > 1 else None,
         "levels": list(data.levels),
+        "format": data.format,
     }
     optional |= _test_parameters(config)
     return {

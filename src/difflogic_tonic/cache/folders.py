@@ -60,16 +60,17 @@ def list_folder(facts: DatasetFacts, root: Path) -> Iterator[tuple[Placed, int, 
             placed = place(f"{where}/{entry.name}".lstrip("/"), facts)
             if placed is None or (entry.is_dir() and not (placed.is_recording or is_full(folder))):
                 continue
-            yield placed, _size(entry), folder
+            yield placed, _size(entry, facts), folder
 
 
-def _size(entry: os.DirEntry[str]) -> int:
+def _size(entry: os.DirEntry[str], facts: DatasetFacts) -> int:
     try:
         if entry.is_file():
             return entry.stat().st_size
     except FileNotFoundError:
         pass
-    raise DatasetMismatch(f"{entry.path}: a folder, or a link to nothing; expected a recording; remove it")
+    hint = "remove it" if facts.n_classes else "name the folder that has the folders of the classes"
+    raise DatasetMismatch(f"{entry.path}: a folder, or a link to nothing; expected a recording; {hint}")
 
 
 def folders_below(root: Path, stop: Callable[[Path], bool]) -> Iterator[Path]:

@@ -73,6 +73,8 @@ def open_source(
         from difflogic_tonic.cache.embedded import EmbeddedSource
 
         return EmbeddedSource(facts, storage, progress)
+    if facts.n_classes is None:
+        raise DatasetMissing(f"{facts.name} is a folder of your own; name it: data.data_root=PATH")
     for found in storage.places:
         folder = found.raw_dir(facts.name)
         if _holds_recordings(folder, facts):

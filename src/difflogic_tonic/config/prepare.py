@@ -27,8 +27,8 @@ _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", re.ASCII)
 
 
 DEFAULT_TEST_FRACTION = 0.1
-FREE_SIZE = {"sensor": "FOLDER", "image_size": "IMAGEFOLDER and IMAGENET"}
-"""Key that gives frames their size → datasets that it is for."""
+OWN_KEYS = {"sensor": "FOLDER", "format": "FOLDER", "image_size": "IMAGEFOLDER and IMAGENET"}
+"""Key that says of recordings what the table of datasets does not → datasets that it is for."""
 
 Side = Annotated[int, Field(ge=1, le=65535)]
 
@@ -54,6 +54,9 @@ class PrepareData(Section):
 
     sensor: Annotated[tuple[Side, ...], Strict(False), Field(min_length=2, max_length=2)] | None = None
     """Pixels of the camera, [width, height]: only for FOLDER, whose files may not say it."""
+
+    format: str | None = None
+    """Format of the files of FOLDER, e.g. text-txyp (formats.md). Without it, name and content of each file say it."""
 
     image_size: Annotated[tuple[Side, ...], Strict(False), Field(min_length=2, max_length=2)] | None = None
     """Frames of IMAGEFOLDER and IMAGENET, [width, height]: images are scaled to cover it and cut around the centre."""
@@ -198,8 +201,10 @@ class PrepareConfig(Section):
 
     @property
     def facts(self) -> DatasetFacts:
-        """What is known of the dataset, with the size that this config gives where the dataset has none."""
+        """What is known of the dataset, with the size and the format that this config gives where it has none."""
         facts = DATASETS[self.data.name]
+        if given := self.data.format:
+            facts = replace(facts, layouts=tuple(replace(layout, format=given) for layout in facts.layouts))
         size = self.data.sensor or self.data.image_size
         if size is None:
             return facts
@@ -251,10 +256,10 @@ def check_image_keys(data: PrepareData) -> None:
 
 
 def check_dataset_keys(data: PrepareData) -> None:
-    """`ValueError` for a size that the dataset has itself, and for a way to divide what is divided officially."""
+    """`ValueError` for what the dataset says itself, and for a way to divide what is divided officially."""
     facts = DATASETS[data.name]
-    for key, datasets in FREE_SIZE.items():
-        kind = "events" if key == "sensor" else "images"
+    for key, datasets in OWN_KEYS.items():
+        kind = "images" if key == "image_size" else "events"
         if getattr(data, key) is not None and (facts.sensor is not None or facts.kind != kind):
             raise ValueError(f"data.{key} is for {datasets}; remove it")
     if facts.counts and facts.has_split:

@@ -82,7 +82,7 @@ EVENT_DATASETS = (
         counts={"all": (1000,) * 10},
         layouts=(_cifar10dvs("aedat2-cifar10dvs", "aedat"), _cifar10dvs("aedat4", "aedat4")),
         prepare_config="configs/prepare_cifar10dvs.yaml",
-        licence="CC BY 4.0",
+        licence="not established",
         citation=(
             "H. Li, H. Liu, X. Ji, G. Li, L. Shi: CIFAR10-DVS: An Event-Stream Dataset for Object Classification. "
             "Frontiers in Neuroscience 11:309, 2017"
@@ -236,7 +236,7 @@ EVENT_DATASETS = (
             ),
         ),
         prepare_config="configs/prepare_ncars.yaml",
-        licence="Prophesee's own terms, non-commercial",
+        licence="not established",
         citation=(
             "A. Sironi, M. Brambilla, N. Bourdis, X. Lagorce, R. Benosman: HATS: Histograms of Averaged Time Surfaces "
             "for Robust Event-Based Object Classification. CVPR, 2018"
@@ -293,7 +293,7 @@ EVENT_DATASETS = (
             ),
         ),
         prepare_config="configs/prepare_dvslip.yaml",
-        licence="for research only, by its authors",
+        licence="not established",
         citation=(
             "G. Tan, Y. Wang, H. Han, Y. Cao, F. Wu, Z.-J. Zha: Multi-Grained Spatio-Temporal Features Perceived "
             "Network for Event-Based Lip-Reading. CVPR, 2022"
