@@ -8,7 +8,8 @@
 | `learnable`       | inputs chosen in training, among candidates                                                    |
 | `layer`           | one layer in plain torch, the reference; hard mode                                             |
 | `network`         | the stack with its head, one module                                                            |
-| `conv`, `conv_network` | convolutional logic trees with OR-pooling; layers of them before a dense stack            |
+| `conv`, `conv_network`, `conv_cpu` | convolutional logic trees with OR-pooling; layers of them before a dense stack; |
+|                   | their C kernel                                                                                 |
 | `recurrent`       | the stack over the frames of a recording, with state bits                                      |
 | `backend`         | which kernel takes a batch                                                                     |
 | `cpu`, `cpu_build`, `kernel/` | the C kernel: the whole network per tile of samples                                |

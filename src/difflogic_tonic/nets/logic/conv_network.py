@@ -1,6 +1,8 @@
 """Layers of convolutional logic trees, then a dense logic network, as one module."""
 
 from collections.abc import Sequence
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,40 +49,29 @@ class ConvLogicNetwork(nn.Module):
         if not channels:
             raise ConfigError("channels: a convolutional logic network needs at least one layer of trees")
         generator = torch.Generator().manual_seed(seed)
+        window: dict[str, Any] = {"tree_depth": tree_depth, "kernel_size": kernel_size, "padding": padding}
         init = "residual" if init is None else init
+        neurons: dict[str, Any] = {"parametrization": parametrization, "estimator": estimator, "init": init}
         self.input_shape = input_shape
         self.backend = backend
         self.trees = nn.ModuleList()
         shape = input_shape
         for count in channels:
-            layer = LogicConv(
-                shape,
-                count,
-                tree_depth=tree_depth,
-                kernel_size=kernel_size,
-                padding=padding,
-                tree_channels=tree_channels,
-                parametrization=parametrization,
-                estimator=estimator,
-                init=init,
-                generator=generator,
-            )
+            layer = LogicConv(shape, count, **window, tree_channels=tree_channels, **neurons, generator=generator)
             self.trees.append(layer)
             shape = layer.output_shape
         self.dense = LogicNetwork(
-            shape[0] * shape[1] * shape[2],
+            prod(shape),
             num_neurons,
             num_layers,
             classes,
             tau,
             int(torch.randint(2**31, (), generator=generator)),
             backend=backend,
-            parametrization=parametrization,
-            estimator=estimator,
-            init=init,
             wiring=wiring,
             wiring_candidates=wiring_candidates,
             input_shape=shape,
+            **neurons,
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
