@@ -104,15 +104,16 @@ def _aedat3(raw: Any, start: int, width: int, height: int, x: Any, y: Any, t: An
     """
     n, at = np.int64(0), np.int64(start)
     while at < len(raw):
-        size, number = _int32(raw, at + 4) * _int32(raw, at + 16), _int32(raw, at + 20)
-        late = _int32(raw, at + 12) << 31
+        size, late = _int32(raw, at + 4) * _int32(raw, at + 16), _int32(raw, at + 12) << 31
         is_polarity = raw[at] == 1 and raw[at + 1] == 0
+        number = _int32(raw, at + 20) if is_polarity else np.int64(0)
         at += PACKET_HEADER
-        for event in range(at, at + 8 * number if is_polarity else at, 8):
-            word, time = _int32(raw, event) & 0xFFFFFFFF, _int32(raw, event + 4)
+        words = raw[at : at + 8 * number].view(np.uint32)
+        for event in range(number):
+            word, time = np.int64(words[2 * event]), np.int64(words[2 * event + 1])
             column, row = word >> 17, word >> 2 & 0x7FFF
-            if word & 1 and (time < 0 or column >= width or row >= height):
-                return n, event, np.int64(-1) if time < 0 else column, row
+            if word & 1 and (time > 0x7FFFFFFF or column >= width or row >= height):
+                return n, at + 8 * event, np.int64(-1) if time > 0x7FFFFFFF else column, row
             cursor = np.uint64(n)
             x[cursor], y[cursor], t[cursor], p[cursor] = column, row, late | time, word >> 1 & 1
             n += word & 1

@@ -24,6 +24,12 @@ from difflogic_tonic.events.formats.recorded import Decoder, Raw, Recorded, dama
 MAGIC = b"\x93NUMPY"
 HEADER_LIMIT = 10_000
 TYPE = re.compile(r"[<>|=]?([?b]1?|[iuf][1248])")
+BROKEN_ZIP = (
+    zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, OSError,
+    ValueError, OverflowError, IndexError,
+)  # fmt: skip
+"""What zipfile raises for archives that are damaged; its documentation names the first only."""
+
 DEFLATE_RATIO = 1032  # no stream of deflate grows more than that
 
 
@@ -124,14 +130,16 @@ def shape_of(shape: Any) -> tuple[int, ...] | None:
 
 def read_npz(raw: Raw, where: str) -> dict[str, np.ndarray[Any, Any]]:
     """Name → array of a `.npz` archive. Checksums of members are verified; sizes are, before anything is unpacked."""
-    arrays = {}
+    contents: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(raw.data)) as archive:
             for member in archive.infolist():
                 if member.file_size > DEFLATE_RATIO * max(member.compress_size, 1) or member.compress_size > len(raw):
                     raise damaged(where, f"member {member.filename!r} claims {member.file_size:,} bytes", 0)
-                content = np.frombuffer(archive.read(member), np.uint8)
-                arrays[member.filename.removesuffix(".npy")] = read_npy(content, f"{where}: {member.filename}")
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+                contents[member.filename] = archive.read(member)
+    except BROKEN_ZIP as error:
         raise RecordingError(f"{where}: the archive is damaged ({error}); copy or unpack the file again") from error
-    return arrays
+    return {
+        name.removesuffix(".npy"): read_npy(np.frombuffer(content, np.uint8), f"{where}: {name!r}")
+        for name, content in contents.items()
+    }

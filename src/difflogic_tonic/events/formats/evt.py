@@ -137,37 +137,30 @@ def _evt3_count(raw: Any, start: int) -> Any:
 
 @kernel
 def _evt3(raw: Any, start: int, width: int, height: int, unknown: int, x: Any, y: Any, t: Any, p: Any) -> Any:
-    """Fill the columns, which have room for one more; as `_evt2`, then x and y of the bad event.
-
-    Rows, times and single events, most of a file, come in no order that a branch predictor could learn: they share one
-    path, which writes an event each time and keeps it if it was one. A new high part begins with low part 0.
-    """
+    """Fill the columns, which have room for one more; as `_evt2`, then x and y of the bad event."""
     words = raw[start:].view(np.uint16)
-    n, timed, high, low, late = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    n, timed, time, high, late = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     row, base, polarity = np.int64(0), np.int64(0), np.int64(0)
     for i in range(len(words)):
         word = np.int64(words[i])
         kind, value = word >> 12, word & 0xFFF
-        if 0b101000101 >> kind & 1:
-            is_high = np.int64(kind == 8)
-            late += (is_high & np.int64(high - value > 1 << 11)) << 24
-            low = value if kind == 6 else low * (1 - (is_high & np.int64(value != high)))
-            high = value if kind == 8 else high
-            timed |= is_high
-            row = word & 0x7FF if kind == 0 else row
-            column, is_event = word & 0x7FF, np.int64(kind == 2)
+        if kind == 2:
+            column = word & 0x7FF
             cursor = np.uint64(n)
-            x[cursor], y[cursor], t[cursor], p[cursor] = column, row, late + (high << 12 | low), value >> 11
-            n += timed & is_event
-            if is_event & (np.int64(column >= width) | np.int64(row >= height)):
+            x[cursor], y[cursor], t[cursor], p[cursor] = column, row, time, value >> 11
+            n += timed
+            if column >= width or row >= height:
                 return n, i, column, row
+        elif kind == 0:
+            row = word & 0x7FF
+        elif kind == 6:
+            time = time & ~0xFFF | value
         elif kind == 3:
             base, polarity = word & 0x7FF, value >> 11
         elif kind == 4 or kind == 5:
             length = 12 if kind == 4 else 8
             bits = value & ((1 << length) - 1)
-            time = late + (high << 12 | low)
-            if base + length > width or row >= height:
+            if base + length > width or row >= height:  # the part beyond the sensor may be empty
                 for k in range(length):
                     if bits >> k & 1 and (base + k >= width or row >= height):
                         return n, i, base + k, row
@@ -176,6 +169,12 @@ def _evt3(raw: Any, start: int, width: int, height: int, unknown: int, x: Any, y
                 x[cursor], y[cursor], t[cursor], p[cursor] = base + k, row, time, polarity
                 n += bits >> k & timed
             base += length
+        elif kind == 8:
+            if high - value > 1 << 11:
+                late += 1 << 24
+            if value != high:  # the low part that follows belongs to the new high one
+                time = late + (value << 12)
+            high, timed = value, np.int64(1)
         elif unknown >> kind & 1:
             return n, i, np.int64(0), np.int64(0)
     return n, -1, np.int64(0), np.int64(0)
