@@ -13,7 +13,7 @@ from difflogic_tonic.cache import CacheReader, find_variant, load_manifest, para
 from difflogic_tonic.cache.fingerprint import is_fingerprint, parameters_hash
 from difflogic_tonic.cache.variants import describe
 from difflogic_tonic.config import PrepareConfig
-from difflogic_tonic.errors import CacheMissing, ConfigError
+from difflogic_tonic.errors import CacheMissing, ConfigError, RecordingError
 from difflogic_tonic.events import frame_recording, recipe_from_config
 from difflogic_tonic.storage import Storage
 
@@ -111,3 +111,11 @@ def test_a_crop_beyond_the_sensor_is_an_error_before_a_recording_is_read(
     with pytest.raises(ConfigError, match="reaches beyond the 34x34 sensor"):
         prepare_source(make_config(crop=[0, 0, 35, 34]), storage, source)
     assert source.read_paths == []
+
+
+def test_a_recording_that_filters_leave_nothing_of_is_an_error_that_names_them(
+    source: Any, storage: Storage, make_config: Make
+) -> None:
+    message = r"0/00000\.bin: no events are left after denoise_time, crop; expected at least one"
+    with pytest.raises(RecordingError, match=message):
+        prepare_source(make_config(crop=[0, 0, 1, 1], denoise_time=1, denoise_warmup="drop"), storage, source)

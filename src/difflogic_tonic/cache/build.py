@@ -169,7 +169,7 @@ def _frame(job: Job, recording: "Recording", data: bytes) -> "Framed":
     framed = frame_recording(data, recipe, where)
     if not len(framed.frames) and job.on_empty == "error":
         raise RecordingError(
-            f"{where}: no events{' are left after denoising' if recipe.denoise_us else ''}; "
+            f"{where}: no events{' are left after ' * bool(recipe.filters)}{', '.join(recipe.filters)}; "
             "expected at least one. Remove the recording, or leave such ones out with data.on_empty=skip"
         )
     return framed

@@ -125,7 +125,7 @@ class PrepareData(Section):
     """Ascending counts of `frames: thermometer`: a polarity becomes as many channels, each 1 from its count on."""
 
     on_empty: Literal["error", "skip"] = "error"
-    """A recording without events (or none left after denoising): stop, or leave it out and count it."""
+    """A recording without events (or none left after filtering): stop, or leave it out and count it."""
 
     val_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Part of every class of Train that is kept for validation."""

@@ -170,8 +170,7 @@ def check_inside(events: Events, sensor: SensorSize, where: str) -> None:
 
 def _is_fused(recipe: FrameRecipe) -> bool:
     """Whether one kernel does it all, from bytes to frames."""
-    filters = recipe.hot_pixels or recipe.refractory_us or recipe.crop or recipe.downsample > 1
-    return not filters and not recipe.custom
+    return set(recipe.filters) <= {"denoise_time"} and recipe.downsample == 1 and not recipe.custom
 
 
 @lru_cache(maxsize=16)

@@ -57,6 +57,17 @@ class FrameRecipe:
         assert not self.levels or self.storage == "bits", self
 
     @property
+    def filters(self) -> tuple[str, ...]:
+        """The keys of the filters that are on and may leave out events, in their order."""
+        keys = {
+            "hot_pixels": self.hot_pixels,
+            "refractory_time": self.refractory_us,
+            "denoise_time": self.denoise_us,
+            "crop": self.crop,
+        }
+        return tuple(key for key, value in keys.items() if value)
+
+    @property
     def counted(self) -> SensorSize:
         """Pixels and polarities after cropping and downsampling: those that events are counted in."""
         width, height = self.crop[2:] if self.crop else self.sensor[:2]
