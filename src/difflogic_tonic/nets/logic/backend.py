@@ -79,7 +79,7 @@ def run_on(
         return _tensor(engine.module.run_with_coefficients(stack, x, coefficients))
     temperature = layers[0].temperature
     if all(layer.temperature == temperature for layer in layers):
-        weights = [layer.weight for layer in layers]
+        weights: list[Tensor] = [layer.weight for layer in layers]
         if all(layer.mixes_logits for layer in layers):
             return _tensor(engine.module.run_with_logits(stack, x, weights, temperature))
         if engine.module is cpu and all(layer.chooses_logits for layer in layers):

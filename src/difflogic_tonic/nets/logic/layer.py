@@ -71,7 +71,7 @@ class LogicNeurons(nn.Module):
 
     @property
     def chooses_logits(self) -> bool:
-        """Whether it is now the likeliest of sixteen gates with the gradient of that softmax, of which the same holds."""
+        """Whether it is now the likeliest of sixteen gates with the gradient of that softmax: a kernel may, too."""
         return self.parametrization == "raw" and not self.hard and self.estimator == "hard" and self.training
 
     def gates(self) -> Tensor:
