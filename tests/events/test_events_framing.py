@@ -107,11 +107,18 @@ def recordings(draw: st.DrawFn) -> tuple[bytes, SensorSize]:
 @given(recordings(), st.data())
 def test_the_kernel_equals_the_plain_steps(given_: tuple[bytes, SensorSize], data: st.DataObject):
     content, sensor = given_
-    events_per_frame = data.draw(st.integers(1, 20))
+    slice_by, size = data.draw(
+        st.one_of(
+            st.tuples(st.just("events"), st.integers(1, 20)),
+            st.tuples(st.sampled_from(["time_bins", "event_bins", "number", "number_by_time"]), st.integers(1, 20)),
+            st.tuples(st.sampled_from(["time", "duration"]), st.integers(5_000, 9_000_000)),
+        )
+    )
     recipe = FrameRecipe(
         sensor,
-        events_per_frame,
-        overlap=data.draw(st.integers(0, events_per_frame - 1)),
+        size,
+        overlap=data.draw(st.integers(0, size - 1)) if slice_by in ("events", "time") and size <= 20 else 0,
+        slice_by=slice_by,
         include_incomplete=data.draw(st.booleans()),
         denoise_us=data.draw(st.sampled_from([0, 1, 3, 6, 300, 10_000_000])),
         denoise_warmup=data.draw(st.sampled_from(["keep", "drop"])),

@@ -171,7 +171,7 @@ def test_records_out_of_order_are_placed_by_their_time():
 @pytest.mark.parametrize("path", PATHS)
 def test_times_that_make_too_many_frames_are_an_error_and_no_allocation(path: Any):
     recipe = FrameRecipe(SensorSize(256, 240, 2), 1, slice_by="time")
-    with pytest.raises(RecordingError, match=r"a\.bin: its times would make 8,000,000 frames; expected at most 34,952"):
+    with pytest.raises(RecordingError, match=r"a\.bin: would become 8,000,000 frames; expected at most 34,952"):
         path(at([0, 8_000_000]), recipe, "a.bin")
 
 

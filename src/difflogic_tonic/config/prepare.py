@@ -91,7 +91,7 @@ class PrepareData(Section):
     custom_slicing: str | None = None
     """`module:function`, called with a dict of t, x, y, p, and with H and W; it returns integer counts [T, P, H, W]."""
 
-    overlap: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0
+    overlap: Annotated[int, Field(ge=0, le=2**31 - 1)] | Annotated[float, Field(ge=0, lt=1)] = 0
     """What a frame shares with the one before: events or µs, or with a decimal point a fraction of a frame. Only with
     `events_per_frame`, `time_window`, `time_bins`, `event_bins`."""
 

@@ -216,6 +216,6 @@ def _as_stored(counts: npt.NDArray[np.uint8], n_saturated: int, n_events: int, r
 
 def _too_many(count: int, recipe: FrameRecipe, where: str) -> RecordingError:
     return RecordingError(
-        f"{where}: its times would make {count:,} frames; expected at most {_most_frames(recipe):,} (4 GiB); "
-        "the file is damaged, or the frames are too short"
+        f"{where}: would become {count:,} frames; expected at most {_most_frames(recipe):,} (4 GiB); "
+        "the times in the file are damaged, or the frames are too short"
     )
