@@ -75,14 +75,14 @@ class Augmenter:
             right = integers(self._words(epoch, _RIGHT, samples), -config.shift, config.shift)
             down = integers(self._words(epoch, _DOWN, samples), -config.shift, config.shift)
         flip = self._words(epoch, _FLIP, samples) >> np.uint64(63) == 1 if config.flip else still.astype(bool)
-        angle = np.zeros(len(samples))
+        cosine, sine = still + ONE, still
         if config.rotate:
             angle = np.deg2rad(config.rotate) * (2 * uniform(self._words(epoch, _ANGLE, samples)) - 1)
+            cosine, sine = (np.rint(ONE * part).astype(np.int64) for part in (np.cos(angle), np.sin(angle)))
         lost = still
         if config.time_jitter:
             most = np.minimum(config.time_jitter, lengths - 1)
             lost = integers(self._words(epoch, _TIME, samples), -most, most)
-        cosine, sine = (np.rint(ONE * part).astype(np.int64) for part in (np.cos(angle), np.sin(angle)))
         pixels = self._words(epoch, _PIXELS, samples)
         return Moves(flip, right, down, cosine, sine, np.maximum(lost, 0), lengths - np.abs(lost), pixels)
 
@@ -116,6 +116,10 @@ class Augmenter:
 
     def _words(self, epoch: int, purpose: int, samples: I64) -> Words:
         return keys(samples, self._seed, epoch, purpose)
+
+    def unpack(self, packed: U8, out: U8) -> None:
+        """Bits u8[B, T, ceil(n/8)] to 0 and 1 in out u8[B, T, n]."""
+        kernels.unpack(packed.reshape(-1, packed.shape[-1]), out.reshape(-1, out.shape[-1]))
 
     def move(self, frames: U8, moves: Moves, out: U8) -> None:
         """`frames` u8[B, T, P, H, W] moved into `out`, which may have another T >= `moves.kept`; pixels disturbed."""

@@ -14,6 +14,37 @@ ONE = 1 << 16
 
 
 @kernel
+def _word(key: Any, i: Any) -> Any:  # pragma: no cover
+    """Number `i` of a stream: see `draws`."""
+    word = key + (np.uint64(i) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
+
+
+@kernel
+def fill_first_words(key: Any, samples: Any, out: Any) -> None:  # pragma: no cover
+    """out u64[B]: the first word of each sample's stream, whose key is u64 `key` with the bits of samples u64[B]."""
+    for i in range(samples.shape[0]):
+        out[i] = _word(key ^ samples[i], 0)
+
+
+@kernel
+def unpack(packed: Any, out: Any) -> None:  # pragma: no cover
+    """Bits u8[F, ceil(n/8)], low bit first, to 0 and 1 in out u8[F, n]."""
+    n = out.shape[1]
+    whole = n // 8
+    for f in range(packed.shape[0]):
+        frame, bits = packed[f], out[f]
+        for i in range(whole):
+            byte = frame[i]
+            for j in range(8):
+                bits[8 * i + j] = (byte >> j) & 1
+        for i in range(8 * whole, n):
+            bits[i] = (frame[i // 8] >> (i % 8)) & 1
+
+
+@kernel
 def move(
     frames: Any, out: Any, flip: Any, right: Any, down: Any, cosine: Any, sine: Any, skip: Any, kept: Any
 ) -> None:  # pragma: no cover
@@ -58,13 +89,12 @@ def _copy(before: Any, after: Any, height: int, width: int, right: int, down: in
         here[i] = there[i]
     after[:first] = 0
     after[last:] = 0
-    if right == 0:
-        return
-    gap = slice(0, right) if right > 0 else slice(width + right, width)
+    left_gap, right_gap = max(0, right), min(0, right)
     for y in range(height):
-        row = after[y * width + gap.start : y * width + gap.stop]
-        for x in range(row.shape[0]):
-            row[x] = 0
+        for x in range(left_gap):
+            after[np.uint64(y * width + x)] = 0
+        for x in range(right_gap, 0):
+            after[np.uint64((y + 1) * width + x)] = 0
 
 
 @kernel
@@ -98,15 +128,6 @@ def _find_sources(
             found = 0 <= row < height and 0 <= column < width
             source[y * width + x] = row * width + column if found else 0
             inside[y * width + x] = 255 if found else 0
-
-
-@kernel
-def _word(key: Any, i: Any) -> Any:  # pragma: no cover
-    """Number `i` of a stream: see `draws`."""
-    word = key + (np.uint64(i) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Random numbers that are a function of their key: the same on every machine and device, in any order.
 
 SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) as a counter-based generator:
-number i of a stream is `mix(key + (i + 1) * GOLDEN)`, so no state is kept and nothing has to be drawn in between.
+number i of a stream is a hash of key + (i + 1) · GOLDEN, so no state is kept and nothing has to be drawn in between.
 """
 
 from functools import lru_cache
@@ -11,27 +11,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from difflogic_tonic.data.augment_kernels import fill_first_words
+
 Words = npt.NDArray[np.uint64]
 
 GOLDEN = 0x9E3779B97F4A7C15
 FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
-def mix(words: Words) -> Words:
-    """The finaliser of SplitMix64 on u64: a permutation of all 64-bit words."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(FACTORS[0])
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(FACTORS[1])
-    return words ^ (words >> np.uint64(31))
-
-
 def keys(samples: npt.NDArray[np.int64], *parts: int) -> Words:
     """One key per sample, u64[B], decided by `parts` (integers >= 0) and the sample's number alone."""
-    return mix((np.uint64(_key(*parts)) ^ samples.astype(np.uint64)) + np.uint64(GOLDEN))
+    found = np.empty(len(samples), np.uint64)
+    fill_first_words(np.uint64(_key(*parts)), samples.view(np.uint64), found)
+    return found
 
 
 @lru_cache
 def _key(*parts: int) -> int:
-    """`mix` of one word after the other, in Python's integers: numpy takes longer for single ones."""
+    """The hash of one word after the other, in Python's integers."""
     key = 0
     for part in parts:
         key = ((key ^ part) + GOLDEN) % 2**64

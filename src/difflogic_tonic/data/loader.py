@@ -1,5 +1,7 @@
 """Batches of one split in one view, in an order that can be entered at any batch."""
 
+import math
+import threading
 from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
@@ -64,6 +66,7 @@ class Batches:
         self._pin_memory = pin_memory
         self._augmenter = augmenter
         self._bucketed = bucketed
+        self._of_thread = threading.local()
         self._max_frames = max_frames
         self._lengths = np.diff(split.offsets)
         if max_frames is not None:
@@ -128,15 +131,24 @@ class Batches:
         moves = augmenter.moves(epoch, self._numbers(samples), lengths)
         steps = steps or int(moves.kept.max())
         kept = np.minimum(moves.kept, steps)
-        stored = np.empty((len(samples), int(lengths.max()), self._split.frame_nbytes), np.uint8)
-        self._read_into(stored, samples)
-        polarities, height, width = self._split.frame_shape
+        shape = (len(samples), int(lengths.max()))
+        frames = self._scratch("stored", *shape, self._split.frame_nbytes)
+        self._read_into(frames, samples)
         if self._split.storage == "bits":
-            stored = np.unpackbits(stored, axis=-1, count=polarities * height * width, bitorder="little")
-        out = self._tensor(len(samples), steps, polarities, height, width)
-        frames = stored.reshape(*stored.shape[:2], polarities, height, width)
-        augmenter.move(frames, replace(moves, kept=kept), out.numpy())
+            packed, frames = frames, self._scratch("unpacked", *shape, math.prod(self._split.frame_shape))
+            augmenter.unpack(packed, frames)
+        out = self._tensor(len(samples), steps, *self._split.frame_shape)
+        augmenter.move(frames.reshape(*shape, *self._split.frame_shape), replace(moves, kept=kept), out.numpy())
         return out, kept
+
+    def _scratch(self, name: str, *shape: int) -> Frames:
+        """Memory of this thread, not cleared: the system takes longer to hand out new pages than the copy does."""
+        size = math.prod(shape)
+        held: Frames | None = getattr(self._of_thread, name, None)
+        if held is None or held.size < size:
+            held = np.empty(size, np.uint8)
+            setattr(self._of_thread, name, held)
+        return held[:size].reshape(shape)
 
     def _read_into(self, out: Frames, samples: Rows) -> None:
         """Fill out u8[B, T, bytes] with the frames of the samples, zero behind the last."""
