@@ -5,6 +5,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from difflogic_tonic.errors import ConfigError
 
@@ -88,12 +89,69 @@ def evaluate_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def sync_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="check_and_sync_data.sh",
+        description="Show which prepared datasets lie in scratch and project storage, and copy what one of them lacks.",
+        epilog="Exit codes: 0 all is well, 4 a copy is corrupt and was not mended, 5 a place or a copy failed.",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be done")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts instead of a table")
+    parser.add_argument("--verify", action="store_true", help="read every byte again and compare its checksum")
+    parser.add_argument(
+        "--remove", metavar="VARIANT", help="remove a variant: the start of its fingerprint, or DATASET/START"
+    )
+    parser.add_argument("--place", choices=("scratch", "project"), help="with --remove: only from this place")
+    parser.add_argument("--yes", action="store_true", help="with --remove: also if no complete copy is left")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="other commands")
+    _add_show_parser(commands)
+    _add_gc_parser(commands)
+    return parser
+
+
+def _add_show_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    show = commands.add_parser("show", help="pictures of a prepared dataset and of one of its recordings")
+    show.add_argument("dataset", metavar="DATASET", help="e.g. NMNIST")
+    show.add_argument("--variant", metavar="START", default="", help="start of its fingerprint, if there are several")
+    show.add_argument("--split", choices=("train", "val", "test"), default="train", help="default: train")
+    show.add_argument("--sample", type=_count, default=0, metavar="K", help="recording K of the split, from 0")
+    show.add_argument("--output", type=Path, metavar="FOLDER", help="default: pictures/ in project storage")
+
+
+def _add_gc_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    gc = commands.add_parser(
+        "gc",
+        help="remove old checkpoints of finished runs, failed runs and leftovers; asks first",
+        description="List what is of no more use, with sizes, ask, and remove it.",
+    )
+    # Options of the command before `gc` are not undone by their absence after it.
+    absent: dict[str, Any] = {"action": "store_true", "default": argparse.SUPPRESS}
+    gc.add_argument("--dry-run", **absent, help="only list it")
+    gc.add_argument("--json", **absent, help="print JSON for scripts")
+    gc.add_argument("--yes", **absent, help="do not ask")
+    gc.add_argument(
+        "--days",
+        type=_count,
+        default=7,
+        metavar="N",
+        help="what could still be gone on from is kept for so many days (default: 7)",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0, e.g. 3")
+    return int(text)
+
+
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse and check what can be checked without reading a file. Raises `ConfigError`; usage errors exit with 2."""
     arguments = parser.parse_args(argv)
     job_id = getattr(arguments, "job_id", None)
     if job_id is not None:
         check_job_id(job_id)
+    if getattr(arguments, "place", None) and not arguments.remove:
+        parser.error("--place belongs to --remove VARIANT; without it both places are looked at")
     arguments.override = override_texts(getattr(arguments, "override", ()))
     return arguments
 
@@ -102,6 +160,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "main.py": train_parser,
     "prepare_data.py": prepare_parser,
     "evaluate.py": evaluate_parser,
+    "check_and_sync_data.py": sync_parser,
 }
 """Entry point → its command line."""
 

@@ -20,6 +20,7 @@ ROOMS = (
     "models",
     "runs",
     "train",
+    "sync",
     "report",
     "deploy",
 )

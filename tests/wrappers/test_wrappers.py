@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-WRAPPERS = ("train.sh", "prepare_data.sh", "evaluate.sh")
+WRAPPERS = ("train.sh", "prepare_data.sh", "evaluate.sh", "check_and_sync_data.sh")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,7 @@ def test_help_needs_no_environment(fresh_checkout: Path, wrapper: str) -> None:
         (["train.sh", "configs/quickstrat.yaml", "demo"], "error: configs/quickstrat.yaml: no such config file; in "),
         (["train.sh", "configs/quickstart.yaml", "demo", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
         (["prepare_data.sh"], "the following arguments are required: CONFIG"),
+        (["check_and_sync_data.sh", "--place", "scratch"], "error: --place belongs to --remove VARIANT; without"),
         (["evaluate.sh", ".."], "error: job id '..': expected letters"),
     ],
 )

@@ -5,6 +5,7 @@ Nothing here is correct because of a lock: a variant is made under a name of its
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from difflogic_tonic.cache.manifest import MANIFEST, Manifest, again, load_manifest, manifest_text
@@ -113,11 +114,14 @@ def install(made: Path, final: Path, replace: bool) -> None:
     _discard(made)
 
 
-def copy_variant(source: Path, final: Path, replace: bool = False) -> bool:
+def copy_variant(
+    source: Path, final: Path, replace: bool = False, progress: Callable[[int], None] | None = None
+) -> bool:
     """Copy a complete variant into another place, sequentially and verified, manifest last. Ten at once copy it once.
 
-    Returns whether this call copied. CacheCorrupt if a file of the source does not have its checksum; StorageError or
-    StorageFull if the target cannot take it, which then is as it was before.
+    `progress` is called with the bytes of each finished file. Returns whether this call copied. CacheCorrupt if a file
+    of the source does not have its checksum; StorageError or StorageFull if the target cannot take it, which then is as
+    it was before.
     """
     with storage_errors(final.parent, "making a folder"):
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -125,29 +129,29 @@ def copy_variant(source: Path, final: Path, replace: bool = False) -> bool:
         if not replace and complete_manifest(final) is not None:
             return False
         reap_leftovers(final.parent)
-        _copy(source, final, replace)
+        _copy(source, final, replace, progress)
     return True
 
 
-def replace_damaged(source: Path, final: Path) -> bool:
+def replace_damaged(source: Path, final: Path, progress: Callable[[int], None] | None = None) -> bool:
     """Copy a variant over a copy with wrong checksums, like `copy_variant`; False if another job has done so."""
     with file_lock(lock_path(final)):
         manifest = complete_manifest(final)
         if manifest is not None and damage_of(final, manifest) is None:
             return False
         reap_leftovers(final.parent)
-        _copy(source, final, replace=True)
+        _copy(source, final, replace=True, progress=progress)
     return True
 
 
-def _copy(source: Path, final: Path, replace: bool) -> None:
+def _copy(source: Path, final: Path, replace: bool, progress: Callable[[int], None] | None) -> None:
     manifest = load_manifest(source)
     check_space(final.parent, manifest.n_bytes, f"a copy of {manifest.dataset} {final.name[:12]}", len(manifest.shards))
     made = partial_path(final)
     try:
         with storage_errors(made, "making a folder"):
             made.mkdir()
-        copy_files(source, made, {shard.name: shard.crc32 for shard in manifest.shards})
+        copy_files(source, made, {shard.name: shard.crc32 for shard in manifest.shards}, progress)
         publish(made, final, manifest, replace)
     except ChecksumMismatch as error:
         if error.path.parent != source:
