@@ -1,6 +1,7 @@
 """Variants of other ways to slice, filter and store, and those of a function of one's own."""
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from difflogic_tonic.cache import CacheReader, find_variant, load_manifest, parameters_of, prepare_source, verify
 from difflogic_tonic.cache.fingerprint import is_fingerprint, parameters_hash
+from difflogic_tonic.cache.summary import summary_lines
 from difflogic_tonic.cache.variants import describe
 from difflogic_tonic.config import PrepareConfig
 from difflogic_tonic.errors import CacheMissing, ConfigError, RecordingError
@@ -93,6 +95,14 @@ def test_a_function_names_the_folder_and_is_found_again(
     wanted = parameters_hash(parameters_of(config))
     for choice in ({"parameters_hash": wanted, "prefix": None}, {"parameters_hash": None, "prefix": "by_th"}):
         assert find_variant(storage, "NMNIST", prepare_command="", **choice).path == prepared.path  # type: ignore[arg-type]
+
+
+def test_the_next_command_names_a_variant_of_a_function_by_more_than_the_function(
+    source: Any, storage: Storage, make_config: Make, slicer: Path
+) -> None:
+    config = make_config(**ANEW, custom_slicing="thirds_of:by_thirds")
+    lines = summary_lines(prepare_source(config, storage, source), config)
+    assert re.search(r"data\.variant=by_thirds-[0-9a-f]{12}\b", lines[-1])
 
 
 def test_a_changed_function_is_another_variant(source: Any, storage: Storage, make_config: Make, slicer: Path) -> None:

@@ -123,6 +123,12 @@ def is_fingerprint(name: str) -> bool:
     return _FINGERPRINT.fullmatch(name) is not None
 
 
+def short_fingerprint(fingerprint: str) -> str:
+    """Enough of it to choose a variant by: the name of a function, if any, and 12 digits."""
+    function, hyphen, digits = fingerprint.rpartition("-")
+    return function + hyphen + digits[:12]
+
+
 def canonical_json(value: Any) -> bytes:
     """The one spelling of plain data: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")

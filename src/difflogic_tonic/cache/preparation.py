@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difflogic_tonic import __version__
-from difflogic_tonic.cache.fingerprint import fingerprint_of, parameters_hash, parameters_of
+from difflogic_tonic.cache.fingerprint import fingerprint_of, parameters_hash, parameters_of, short_fingerprint
 from difflogic_tonic.cache.manifest import SPLITS, Manifest, Recordings, split_facts
 from difflogic_tonic.cache.publish import complete_manifest, copy_variant, lock_path, publish
 from difflogic_tonic.cache.splits import ShardPlan, assign_splits, plan_shards
@@ -129,7 +129,7 @@ def _build(
     with file_lock(lock_path(final), wait=False) as free:
         if free:
             return _build_unlocked(variant, storage, home, progress, None)
-    log.info("another process is preparing %s; waiting for it", variant.fingerprint[:12])
+    log.info("another process is preparing %s; waiting for it", short_fingerprint(variant.fingerprint))
     with file_lock(lock_path(final)):
         manifest = None if reset else complete_manifest(final)
         if manifest:

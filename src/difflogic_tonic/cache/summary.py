@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from difflogic_tonic.arguments import checkout_path
-from difflogic_tonic.cache.fingerprint import parameters_hash, parameters_of
+from difflogic_tonic.cache.fingerprint import parameters_hash, parameters_of, short_fingerprint
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.preparation import Prepared
 from difflogic_tonic.config import PrepareConfig, load_prepare_config, repository_root
@@ -69,7 +69,7 @@ def _next_command(manifest: Manifest, config: PrepareConfig) -> str:
     shipped = Path(config.facts.prepare_config)
     training = shipped.with_name(shipped.name.replace("prepare_", "").replace(".yaml", "_difflogic.yaml"))
     found = _hash_of(shipped) == manifest.parameters_hash
-    overrides = [] if found else ["data.prepare=null", f"data.variant={manifest.fingerprint[:12]}"]
+    overrides = [] if found else ["data.prepare=null", f"data.variant={short_fingerprint(manifest.fingerprint)}"]
     if not checkout_path(training, repository_root()).exists():
         training = Path("configs/nmnist_cnn.yaml")  # a convolutional net takes frames of any size
         overrides = [f"data.name={manifest.dataset}", *(overrides or [f"data.prepare={shipped}"])]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from difflogic_tonic.cache.fingerprint import is_fingerprint
+from difflogic_tonic.cache.fingerprint import is_fingerprint, short_fingerprint
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.publish import complete_manifest, copy_variant, damage_of, replace_damaged
 from difflogic_tonic.config.prepare import SLICING_KEYS
@@ -142,7 +142,9 @@ def _missing(
 def _listed(candidates: Iterable[_Candidate]) -> str:
     """One entry for each variant: enough of its fingerprint to choose it, and its parameters."""
     manifests = {candidate.manifest.fingerprint: candidate.manifest for candidate in candidates}
-    return "; ".join(f"{fingerprint[:12]} ({describe(manifest)})" for fingerprint, manifest in manifests.items())
+    return "; ".join(
+        f"{short_fingerprint(fingerprint)} ({describe(manifest)})" for fingerprint, manifest in manifests.items()
+    )
 
 
 def describe(manifest: Manifest) -> str:
