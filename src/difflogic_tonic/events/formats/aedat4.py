@@ -10,14 +10,14 @@ FlatBuffers are read here, with every offset checked: the generated readers trus
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 from xml.etree import ElementTree
 
 import numpy as np
 
 from difflogic_tonic.errors import ConfigError, RecordingError
-from difflogic_tonic.events.formats.recorded import LARGEST_SENSOR, Raw, Recorded, damaged, outside, room
+from difflogic_tonic.events.formats.recorded import LARGEST_SENSOR, Columns, Raw, Recorded, damaged, outside, room
 from difflogic_tonic.events.jit import kernel
 
 MAGIC = b"#!AER-DAT4.0\r\n"
@@ -67,27 +67,37 @@ def decode_aedat4(raw: Raw, where: str) -> Recorded:
     end = table if table > 0 else len(data)
     if not start <= end <= len(data):
         raise damaged(where, f"the table of packets is said to be at byte {table:,}; cut off", start)
-    packets = []
+    unpack = unpacker_of(compression, where)
+    columns, n = room(0), 0
     for at, size in packets_of(data, start, end, stream.number, where):
         try:
-            packets.append((at, *elements_of(unpacked(data[at : at + size], compression, where))))
+            structures, added = elements_of(unpack(data[at : at + size]))
         except Unreadable as error:
             raise damaged(where, f"packet: {error}", at) from error
-    return columns_of(packets, stream, where)
+        if n + added > len(columns.t):
+            columns = grown(columns, n, n + added, (end - start) / (at + size - start), end - start)
+        fill(structures, columns.part(n, n + added), stream, at, where)
+        n += added
+    return Recorded(columns.events(n), stream.width, stream.height)
 
 
-def columns_of(packets: list[tuple[int, Raw, int]], stream: Stream, where: str) -> Recorded:
-    """The events of all packets, each given by the byte where it lies in the file, its structures, and their number."""
-    columns = room(sum(n for _, _, n in packets))
+def grown(columns: Columns, n: int, needed: int, share: float, n_bytes: int) -> Columns:
+    """Room for all the events, if the rest of the file is like the first 1 / `share` of it, which had `needed`.
+
+    The first `n` are copied. Unpacking into room that is there spares keeping what was unpacked; a guess is never more
+    than an event for each two bytes, so that a damaged file cannot make it huge.
+    """
+    larger = room(max(needed, min(int(1.05 * needed * share), n_bytes // 2)))
+    larger.x[:n], larger.y[:n], larger.t[:n], larger.p[:n] = columns.part(0, n)
+    return larger
+
+
+def fill(structures: Raw, columns: Columns, stream: Stream, at: int, where: str) -> None:
+    """Write the events of the packet at byte `at` into its columns. `RecordingError` for a pixel outside the sensor."""
     width, height = stream.width or LARGEST_SENSOR, stream.height or LARGEST_SENSOR
-    start = 0
-    for at, structures, n in packets:
-        part = columns.part(start, start + n)
-        if not _aedat4(structures, width, height, *part):
-            bad = int(np.argmax((part.x >= width) | (part.y >= height)))
-            raise outside(where, int(part.x[bad]), int(part.y[bad]), at, width, height)
-        start += n
-    return Recorded(columns.events(start), stream.width, stream.height)
+    if not _aedat4(structures, width, height, *columns):
+        bad = int(np.argmax((columns.x >= width) | (columns.y >= height)))
+        raise outside(where, int(columns.x[bad]), int(columns.y[bad]), at, width, height)
 
 
 def read_header(data: Buffer, start: int) -> tuple[int, int, str]:
@@ -146,44 +156,53 @@ def packets_of(data: Buffer, start: int, end: int, stream: int, where: str) -> I
         start += size
 
 
-def unpacked(body: Buffer, compression: int, where: str) -> Buffer:
-    """The FlatBuffer of a packet."""
+def unpacker_of(compression: int, where: str) -> Callable[[Buffer], Buffer]:
+    """What gives the FlatBuffer of a packet. Made for one file: threads must not share the readers behind it."""
     if compression == NONE:
-        return body
-    unpack = unpack_lz4 if compression in (LZ4, LZ4_HIGH) else unpack_zstd
+        return lambda body: body
+    library, make = ("lz4", lz4_unpacker) if compression in (LZ4, LZ4_HIGH) else ("zstandard", zstd_unpacker)
     try:
-        return unpack(body, GROWTH * len(body) + 1024)
+        return make()
     except ImportError as error:
-        library = "lz4" if compression in (LZ4, LZ4_HIGH) else "zstandard"
         raise ConfigError(f"{where}: is compressed with {library}, not installed; pip install {library}") from error
 
 
-def unpack_lz4(body: Buffer, limit: int) -> bytes:
-    """The content of a frame of LZ4, at most `limit` bytes."""
+def lz4_unpacker() -> Callable[[Buffer], bytes]:
+    """For frames of LZ4."""
     from lz4.frame import LZ4FrameDecompressor
 
     reader = LZ4FrameDecompressor()
-    try:
-        content: bytes = reader.decompress(body, max_length=limit)
-    except RuntimeError as error:
-        raise Unreadable(str(error)) from error
-    if not reader.eof:
-        raise Unreadable("the compressed data is cut off, or grows too much")
-    return content
+
+    def unpack(body: Buffer) -> bytes:
+        reader.reset()
+        try:
+            content: bytes = reader.decompress(body, max_length=GROWTH * len(body) + 1024)
+        except RuntimeError as error:
+            raise Unreadable(str(error)) from error
+        if not reader.eof:
+            raise Unreadable("the compressed data is cut off, or grows too much")
+        return content
+
+    return unpack
 
 
-def unpack_zstd(body: Buffer, limit: int) -> bytes:
-    """The content of a frame of Zstandard, at most `limit` bytes."""
+def zstd_unpacker() -> Callable[[Buffer], bytes]:
+    """For frames of Zstandard."""
     import zstandard
 
-    try:
-        claimed = zstandard.frame_content_size(body)
-        if claimed > limit:
-            raise Unreadable(f"claims to grow from {len(body):,} to {claimed:,} bytes")
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-        return reader.decompress(body, max_output_size=limit)
-    except zstandard.ZstdError as error:
-        raise Unreadable(str(error)) from error
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+
+    def unpack(body: Buffer) -> bytes:
+        limit = GROWTH * len(body) + 1024
+        try:
+            claimed = zstandard.frame_content_size(body)
+            if claimed > limit:
+                raise Unreadable(f"claims to grow from {len(body):,} to {claimed:,} bytes")
+            return reader.decompress(body, max_output_size=limit)
+        except zstandard.ZstdError as error:
+            raise Unreadable(str(error)) from error
+
+    return unpack
 
 
 def elements_of(body: Buffer) -> tuple[Raw, int]:
