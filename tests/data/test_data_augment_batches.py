@@ -67,6 +67,20 @@ def test_batch_size_threads_and_start_change_no_sample(split, view):
     assert sorted(once, key=str) == sorted(in_storage_order, key=str)
 
 
+@pytest.mark.parametrize("view", ["frames", "sequence", "stacked"])
+@pytest.mark.parametrize("mixed", [True, False])
+def test_the_device_makes_the_same_samples_as_the_reader_threads(split, view, mixed):
+    changes = {"time_jitter": 0 if view == "frames" else 2} | ({} if mixed else {"mixup": 0.0, "cutmix": 0.0})
+    config = EVERYTHING.model_copy(update=changes)
+    there = config.model_copy(update={"on_device": True})
+    pairs = zip(batches(split, config, view).iterate(2), batches(split, there, view).iterate(2), strict=True)
+    for host, device in ((host, device.to("cpu")) for host, device in pairs):
+        assert torch.equal(host.inputs, device.inputs)
+        assert torch.equal(host.lengths, device.lengths)
+        assert not device.packed
+        assert torch.equal(host.targets(3), device.targets(3))
+
+
 def test_another_epoch_or_seed_changes_the_samples(split):
     one = samples(list(batches(split, EVERYTHING, shuffle=False).iterate(0)))
     next_epoch = samples(list(batches(split, EVERYTHING, shuffle=False).iterate(1)))

@@ -57,7 +57,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     monkeypatch.undo()
     assert laboratory.rows()[-1]["epoch"] == 2
     assert laboratory.rows()[-1]["kind"] == "step"
-    laboratory.main("--resume", "--override", "train.dataloader.num_workers=3")
+    laboratory.main("--resume", "--override", "train.dataloader.num_workers=3 data.augment.on_device=true")
     whole, resumed = laboratory.weights(job="whole"), laboratory.weights()
     assert all(torch.equal(whole[name], weight) for name, weight in resumed.items())
     losses = [[row["loss"] for row in laboratory.rows(job) if row["kind"] == "step"] for job in ("whole", "job")]

@@ -36,13 +36,16 @@ class Augment(Section):
     cutmix: Share = 0.0
     """Share of the training samples that get a rectangle, at most half of the area, from another one."""
 
+    on_device: bool = False
+    """Do it on `train.device`, not in the reader threads: for large frames on a GPU. The samples are the same."""
+
     @property
     def mixes(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0
 
     @property
     def changes_anything(self) -> bool:
-        return self != Augment()
+        return self.model_copy(update={"on_device": False}) != Augment()
 
     @model_validator(mode="after")
     def _one_mix_a_sample(self) -> "Augment":

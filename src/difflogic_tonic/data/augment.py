@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from difflogic_tonic.config.augment import Augment
 from difflogic_tonic.data import augment_kernels as kernels
+from difflogic_tonic.data.augment_device import Pending, Raw, stacked_mixes, stacked_moves
 from difflogic_tonic.data.draws import Words, integers, keys, uniform
 
 U8 = npt.NDArray[np.uint8]
@@ -113,6 +115,14 @@ class Augmenter:
         """Below the first 16-bit draw a pixel becomes 0, from the second on `highest`: see `kernels.disturb`."""
         drop, noise = self.config.drop, self.config.noise
         return round(ONE * (noise / 2 + (1 - noise) * drop)), ONE - round(ONE * noise / 2)
+
+    def pending(
+        self, steps: int, moves: Moves, others: Tensor | None, other_moves: Moves | None, mixes: Mixes | None
+    ) -> Pending:
+        """The same as `move` and `mix`, to be done on the device. `others` u8[M, T, bytes]: partners as stored."""
+        raw = None if others is None or other_moves is None else Raw(others, stacked_moves(other_moves))
+        both = None if raw is None or mixes is None else stacked_mixes(mixes)
+        return Pending(stacked_moves(moves), steps, (*self.thresholds(), self.highest), raw, both)
 
     def _words(self, epoch: int, purpose: int, samples: I64) -> Words:
         return keys(samples, self._seed, epoch, purpose)

@@ -6,11 +6,15 @@ is the first thing the device does.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from difflogic_tonic.data.augment_device import Pending
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Batch:
     `inputs` is u8[B, bytes] for single frames and u8[B, T, bytes] otherwise, zero beyond a recording's last frame.
     `labels` i64[B]; `lengths` i64[B], the number of true frames; `rows` i64[B], the recording's row in its split.
     `mixed`: the second labels of a batch that augmentation mixed with other samples.
+    `pending`: augmentation that `to` does on its way; until then `inputs` are as stored.
     """
 
     inputs: Tensor
@@ -38,6 +43,7 @@ class Batch:
     frame_shape: tuple[int, int, int]
     view: str
     mixed: Mixed | None = None
+    pending: "Pending | None" = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,7 +54,8 @@ class Batch:
             tensor.to(device, non_blocking=True) for tensor in (self.inputs, self.labels, self.lengths, self.rows)
         )
         mixed = self.mixed and Mixed(*(part.to(device) for part in (self.mixed.labels, self.mixed.weights)))
-        return Batch(inputs, labels, lengths, rows, self.packed, self.frame_shape, self.view, mixed)
+        there = Batch(inputs, labels, lengths, rows, self.packed, self.frame_shape, self.view, mixed)
+        return there if self.pending is None else self.pending.apply(there, device)
 
     def mask(self) -> Tensor:
         """bool[T, B], the first two axes of a sequence in `expand`: True where a frame is the recording's own."""

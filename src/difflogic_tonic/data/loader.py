@@ -17,7 +17,8 @@ from difflogic_tonic.data.prefetch import read_ahead
 
 if TYPE_CHECKING:
     from difflogic_tonic.cache import SplitReader
-    from difflogic_tonic.data.augment import Augmenter
+    from difflogic_tonic.data.augment import Augmenter, Mixes, Moves
+    from difflogic_tonic.data.augment_device import Pending
 
 Frames = npt.NDArray[np.uint8]
 View = Literal["frames", "sequence", "stacked"]
@@ -104,42 +105,59 @@ class Batches:
             yield order[cut : cut + self.batch_size]
 
     def _read(self, samples: Rows) -> Batch:
-        lengths = self._lengths_of(samples)
-        steps = self._max_frames if self.view == "stacked" else None
-        inputs = self._tensor(len(samples), steps or int(lengths.max()), self._split.frame_nbytes)
+        inputs = self._stored(samples, self._max_frames if self.view == "stacked" else None)
+        return self._batch(inputs, samples, self._lengths_of(samples), self._split.storage == "bits", None, None)
+
+    def _stored(self, samples: Rows, steps: int | None = None) -> torch.Tensor:
+        """u8[B, T, bytes] as on disk; T is `steps`, or else the most frames of a sample."""
+        steps = steps or int(self._lengths_of(samples).max())
+        inputs = self._tensor(len(samples), steps, self._split.frame_nbytes)
         self._read_into(inputs.numpy(), samples)
-        return self._batch(inputs, samples, lengths, self._split.storage == "bits", None)
+        return inputs
 
     def _read_augmented(self, augmenter: "Augmenter", epoch: int, samples: Rows) -> Batch:
-        """Bits become u8 here, so that they need not be packed again."""
-        inputs, lengths = self._moved(augmenter, epoch, samples, self._max_frames if self.view == "stacked" else None)
-        mixed = None
+        """Bits become u8 here or on the device, so that they need not be packed again."""
+        moves = self._moves(augmenter, epoch, samples)
+        steps = self._max_frames if self.view == "stacked" else int(moves.kept.max())
+        assert steps is not None
+        mixes, mixed, other_moves = None, None, None
         if augmenter.config.mixes:
             _, height, width = self._split.frame_shape
             mixes = augmenter.mixes(epoch, self._numbers(samples), self.n_samples, height, width)
-            partners, weights = samples.copy(), np.ones(len(samples))
+            mixed = self._mixed(samples, mixes)
             if len(mixes.into):
-                others, _ = self._moved(augmenter, epoch, mixes.partners, inputs.shape[1])
-                augmenter.mix(inputs.numpy(), lengths, others.numpy(), mixes)
-                partners[mixes.into], weights[mixes.into] = mixes.partners, mixes.weights / 2**16
-            mixed = Mixed(self._labels_of(partners), torch.from_numpy(weights).float())
-        return self._batch(inputs.flatten(2), samples, lengths, False, mixed)
+                other_moves = self._moves(augmenter, epoch, mixes.partners)
+                other_moves = replace(other_moves, kept=np.minimum(other_moves.kept, steps))
+        if augmenter.config.on_device:
+            inputs = self._stored(samples)
+            others = self._stored(mixes.partners) if mixes and other_moves else None
+            pending = augmenter.pending(steps, moves, others, other_moves, mixes)
+            return self._batch(inputs, samples, moves.kept, self._split.storage == "bits", mixed, pending)
+        inputs = self._moved(augmenter, samples, moves, steps)
+        if mixes and other_moves:
+            others = self._moved(augmenter, mixes.partners, other_moves, steps)
+            augmenter.mix(inputs.numpy(), moves.kept, others.numpy(), mixes)
+        return self._batch(inputs.flatten(2), samples, moves.kept, False, mixed, None)
 
-    def _moved(self, augmenter: "Augmenter", epoch: int, samples: Rows, steps: int | None) -> tuple[torch.Tensor, Rows]:
-        """Frames u8[B, T, P, H, W] as drawn, and how many of each are true; T is `steps`, or else the most of them."""
-        lengths = self._lengths_of(samples)
-        moves = augmenter.moves(epoch, self._numbers(samples), lengths)
-        steps = steps or int(moves.kept.max())
-        kept = np.minimum(moves.kept, steps)
-        shape = (len(samples), int(lengths.max()))
+    def _moves(self, augmenter: "Augmenter", epoch: int, samples: Rows) -> "Moves":
+        return augmenter.moves(epoch, self._numbers(samples), self._lengths_of(samples))
+
+    def _moved(self, augmenter: "Augmenter", samples: Rows, moves: "Moves", steps: int) -> torch.Tensor:
+        """Frames u8[B, steps, P, H, W] as drawn."""
+        shape = (len(samples), int(self._lengths_of(samples).max()))
         frames = self._scratch("stored", *shape, self._split.frame_nbytes)
         self._read_into(frames, samples)
         if self._split.storage == "bits":
             packed, frames = frames, self._scratch("unpacked", *shape, math.prod(self._split.frame_shape))
             augmenter.unpack(packed, frames)
         out = self._tensor(len(samples), steps, *self._split.frame_shape)
-        augmenter.move(frames.reshape(*shape, *self._split.frame_shape), replace(moves, kept=kept), out.numpy())
-        return out, kept
+        augmenter.move(frames.reshape(*shape, *self._split.frame_shape), moves, out.numpy())
+        return out
+
+    def _mixed(self, samples: Rows, mixes: "Mixes") -> Mixed:
+        partners, weights = samples.copy(), np.ones(len(samples))
+        partners[mixes.into], weights[mixes.into] = mixes.partners, mixes.weights / 2**16
+        return Mixed(self._labels_of(partners), torch.from_numpy(weights).float())
 
     def _scratch(self, name: str, *shape: int) -> Frames:
         """Memory of this thread, not cleared: the system takes longer to hand out new pages than the copy does."""
@@ -172,7 +190,15 @@ class Batches:
     def _tensor(self, *shape: int) -> torch.Tensor:
         return torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin_memory)
 
-    def _batch(self, inputs: torch.Tensor, samples: Rows, lengths: Rows, packed: bool, mixed: Mixed | None) -> Batch:
+    def _batch(
+        self,
+        inputs: torch.Tensor,
+        samples: Rows,
+        lengths: Rows,
+        packed: bool,
+        mixed: Mixed | None,
+        pending: "Pending | None",
+    ) -> Batch:
         """A batch of inputs u8[B, T, bytes]."""
         return Batch(
             inputs=inputs.squeeze(1) if self.view == "frames" else inputs,
@@ -183,6 +209,7 @@ class Batches:
             frame_shape=self._split.frame_shape,
             view=self.view,
             mixed=mixed,
+            pending=pending,
         )
 
 
