@@ -137,6 +137,7 @@ def with_column(name: str, values: list[Any], dtype: Any = None) -> bytes:
         ("hdf5", hdf5(**{f"{group}__{name}": [1] for group in "ab" for name in "xytp"}), "recordings at /a, /b"),
         ("hdf5", bytes(100), "no signature of HDF5 at byte 0"),
         ("text", b"x y t p\n1 2 3 1\n1 2 z 1\n", "no number in line 3 at byte 20"),
+        ("text", b"x y t p\n1 2-3 1 0\n", "no number in line 2 at byte 10"),
         ("text", b"x y t p\n1 2 3\n", "a line with too few columns in line 2 at byte 13"),
         ("text", b"x y t p\n1 2 3 1 0\n", "a line with too many columns in line 2 at byte 16"),
         (
@@ -206,6 +207,7 @@ def test_a_filter_that_is_not_installed_is_named():
         ("timestamp_ms", [5, 6, 7], [5000, 6000, 7000]),
         ("ts_ns", [499, 500, 1999], [0, 1, 2]),
         ("t_us", [0.4, 0.6, 2.0], [0, 1, 2]),
+        ("t_us", [-1.6, -0.4, 0.04], [-2, 0, 0]),
     ],
 )
 def test_the_unit_of_time_is_in_its_name_or_in_its_fraction(name: str, values: list[float], microseconds: list[int]):

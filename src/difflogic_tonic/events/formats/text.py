@@ -134,9 +134,11 @@ def _text(
                 p[n] = digits > 0
                 if lost or digits < -1 or digits > 1:
                     return n, before, 6
+            if at < end and not (_is_blank(raw[at]) or raw[at] in (10, 44, 59)):  # newline, ",", ";"
+                return n, before, 1
             while at < end and _is_blank(raw[at]):
                 at += 1
-            if at < end and (raw[at] == 44 or raw[at] == 59):  # ",", ";"
+            if at < end and (raw[at] == 44 or raw[at] == 59):
                 at = _skip_blanks(raw, at + 1, end)
         if at < end and raw[at] != 10:
             return n, at, 3
@@ -254,19 +256,16 @@ def _number(raw: Any, at: Any, end: Any) -> Any:
 @kernel
 def _scaled(digits: Any, scale: Any) -> Any:
     """digits · 10^scale rounded to the nearest whole number, whether that lost a fraction, and whether it fits."""
-    while scale > 0 and digits != 0:
-        if abs(digits) > 2**62 // 10:
+    sign, size = np.int64(-1 if digits < 0 else 1), abs(digits)
+    while scale > 0 and size != 0:
+        if size > 2**62 // 10:
             return digits, False, False
-        digits *= 10
+        size *= 10
         scale -= 1
-    lost = False
-    half = np.int64(0)
-    while scale < 0 and digits != 0:
-        tenth = abs(digits) % 10
-        lost |= tenth != 0
-        half = np.int64(tenth >= 5)
-        digits = (abs(digits) // 10) * (1 if digits > 0 else -1)
+    lost, half = False, np.int64(0)
+    while scale < 0 and (size != 0 or half != 0):
+        half = np.int64(size % 10 >= 5)
+        lost |= size % 10 != 0
+        size //= 10
         scale += 1
-        if digits == 0 and scale < 0:
-            half = np.int64(0)
-    return digits + half, lost, True
+    return sign * (size + half), lost, True
