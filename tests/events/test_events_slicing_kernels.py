@@ -1,8 +1,10 @@
 """The machine code of all ways to slice, filter and store computes what the plain numpy steps compute."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from difflogic_tonic.events import (
     frame_recording_plain,
     make_events,
 )
+from difflogic_tonic.events.formats import HEAD_BYTES, decode, detect
 
 SIZES = {
     "events": (1, 30), "time": (1, 400), "time_bins": (1, 20), "event_bins": (1, 20),
@@ -106,3 +109,28 @@ def test_framing_leaves_the_events_alone():
     for frame in (frame_events, frame_events_plain):
         frame(events, recipe, "a.es")
     assert [getattr(events, column).tolist() for column in "xytp"] == [[3, 1, 0], [1, 0, 0], [9, 5, 7], [1, 0, 1]]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["dvs.es", "evt3_sample.raw", "sample_ncars.dat", "davis.aedat4"])
+def test_recordings_of_real_cameras(test_data: Path, name: str):
+    path = test_data / "fixtures" / name
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    data = path.read_bytes()
+    format_name = detect(name, data[:HEAD_BYTES])
+    assert format_name is not None
+    events = decode(data, format_name, name).events
+    sensor = SensorSize(int(events.x.max()) + 1, int(events.y.max()) + 1, 2)
+    span = int(events.t.max() - events.t.min())
+    for slice_by, size in (
+        ("events", len(events) // 7),
+        ("time", span // 7),
+        ("time_bins", 7),
+        ("duration", span // 7),
+    ):
+        recipe = FrameRecipe(sensor, size, slice_by=slice_by, format=format_name, downsample=3, storage="bits")  # type: ignore[arg-type]
+        fast, plain = frame_recording(data, recipe, name), frame_recording_plain(data, recipe, name)
+        assert np.array_equal(fast.frames, plain.frames)
+        assert fast[1:] == plain[1:]
+        assert len(fast.frames) >= 6
