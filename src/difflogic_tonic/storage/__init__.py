@@ -14,10 +14,12 @@ from difflogic_tonic.storage.places import Place, Storage, open_storage
 from difflogic_tonic.storage.space import SAME_COMMAND, check_space, free_bytes, full_message, storage_errors
 from difflogic_tonic.storage.writing import (
     atomic_write,
+    dead_leftovers,
     fsync_dir,
     fsync_file,
     partial_path,
     reap_leftovers,
+    remove,
     write_json,
     write_text,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "check_job_id",
     "check_space",
     "copy_files",
+    "dead_leftovers",
     "file_crc32",
     "file_lock",
     "free_bytes",
@@ -41,6 +44,7 @@ __all__ = [
     "partial_path",
     "publish_folder",
     "reap_leftovers",
+    "remove",
     "storage_errors",
     "swap_folders",
     "write_json",

@@ -81,27 +81,33 @@ def fsync_dir(folder: Path) -> None:
             raise
 
 
-def reap_leftovers(folder: Path, own: bool = False) -> list[Path]:
-    """Remove temporary files and folders whose writers are dead, and return them.
+def dead_leftovers(folder: Path, own: bool = False) -> list[Path]:
+    """Temporary files and folders in `folder` whose writers are dead.
 
     On this host: the process id lives no more. From other hosts: nothing was written for LEFTOVER_SECONDS. `own` takes
     this process's too, for a caller whose writers have all ended.
     """
     with storage_errors(folder, "looking for leftovers"):
-        return _reap(folder, own)
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        matches = ((entry, LEFTOVER.fullmatch(entry.name)) for entry in entries)
+        return [entry for entry, match in matches if match and _is_dead(entry, match["host"], int(match["pid"]), own)]
 
 
-def _reap(folder: Path, own: bool) -> list[Path]:
-    reaped = []
-    for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
-        match = LEFTOVER.fullmatch(entry.name)
-        if match and _is_dead(entry, match["host"], int(match["pid"]), own):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
-            reaped.append(entry)
+def reap_leftovers(folder: Path, own: bool = False) -> list[Path]:
+    """Remove what `dead_leftovers` finds, and return it."""
+    reaped = dead_leftovers(folder, own)
+    with storage_errors(folder, "removing leftovers"):
+        for entry in reaped:
+            remove(entry)
     return reaped
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; what is gone already, or will not go, is let be."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _host() -> str:

@@ -14,7 +14,9 @@ from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.sync import table
 from difflogic_tonic.sync.copies import Done, Transfer, beyond_repair, carry_out, lacking
+from difflogic_tonic.sync.garbage import Garbage, find_garbage, remove_garbage
 from difflogic_tonic.sync.inventory import Copy, Inventory, read_again, take_inventory
+from difflogic_tonic.sync.removal import choose, doomed, remove_copies
 from difflogic_tonic.sync.usage import usage_of
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,11 @@ def run(arguments: Namespace, storage: Storage) -> int:
     """Do what a parsed command line of `sync_parser` asks for and return the exit code."""
     if not arguments.json:
         log_to_console()
-    return synchronise(arguments, storage)
+    if arguments.command == "show":
+        return show(arguments, storage)
+    if arguments.command == "gc":
+        return clean_up(arguments, storage)
+    return remove(arguments, storage) if arguments.remove else synchronise(arguments, storage)
 
 
 def synchronise(arguments: Namespace, storage: Storage) -> int:
@@ -61,6 +67,64 @@ def verified(inventory: Inventory) -> Inventory:
             log.info("checking %s of %s", table.size_text(copy.n_bytes), copy.path)
         variants.append(replace(variant, at={name: read_again(copy) for name, copy in variant.at.items()}))
     return replace(inventory, variants=tuple(variants))
+
+
+def remove(arguments: Namespace, storage: Storage) -> int:
+    """`--remove VARIANT`."""
+    variant = choose(take_inventory(storage), arguments.remove)
+    copies = doomed(variant, arguments.place, anyway=arguments.yes)
+    removed = [] if arguments.dry_run else remove_copies(copies, anyway=arguments.yes)
+    if arguments.json:
+        done = {"would_remove": [str(copy.path) for copy in copies], "removed": [str(path) for path in removed]}
+        print(json.dumps(done, indent=2))
+    elif arguments.dry_run:
+        _say([f"would remove {copy.path} ({table.size_text(copy.n_bytes)})" for copy in copies])
+    else:
+        _say([f"removed {path}" for path in removed])
+    return 0
+
+
+def clean_up(arguments: Namespace, storage: Storage) -> int:
+    """`gc`: list what is of no more use, ask, remove it."""
+    found = find_garbage(storage, arguments.days)
+    if not arguments.json:
+        _say(_garbage_lines(found))
+    agreed = bool(found) and not arguments.dry_run and (arguments.yes or (not arguments.json and _agreed()))
+    removed = [agreed and remove_garbage(storage, each) for each in found]
+    if arguments.json:
+        items = [
+            vars(each) | {"paths": [str(path) for path in each.paths], "removed": gone}
+            for each, gone in zip(found, removed, strict=True)
+        ]
+        print(json.dumps({"garbage": items}, indent=2))
+    elif agreed:
+        freed = sum(each.n_bytes for each, gone in zip(found, removed, strict=True) if gone)
+        _say([f"removed {table.size_text(freed)}"])
+    return 0
+
+
+def _garbage_lines(found: Sequence[Garbage]) -> list[str]:
+    if not found:
+        return ["nothing to remove"]
+    rows = [
+        (each.kind, table.size_text(each.n_bytes), f"{each.n_files:,}", str(each.paths[0].parent), each.why)
+        for each in found
+    ]
+    total = table.size_text(sum(each.n_bytes for each in found))
+    return [*table.aligned([("what", "size", "files", "in", "why"), *rows]), f"all together {total}"]
+
+
+def _agreed() -> bool:
+    """Whether somebody at a terminal says yes; in a job, where nobody is asked, no."""
+    if not sys.stdin.isatty():
+        _say(["nothing was removed: nobody to ask here; add --yes"])
+        return False
+    return input("remove all this? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def show(arguments: Namespace, storage: Storage) -> int:
+    """`show DATASET`: pictures of a variant and of one of its recordings."""
+    raise NotImplementedError
 
 
 def _copied(transfers: list[Transfer], quiet: bool) -> list[Done]:

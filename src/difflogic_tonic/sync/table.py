@@ -11,7 +11,7 @@ from difflogic_tonic.sync.inventory import Copies, Copy, Inventory, short
 from difflogic_tonic.sync.usage import Quota, Usage
 
 HEAD = ("dataset", "variant", "place", "state", "size", "samples", "age", "parameters")
-RIGHT = {"size", "samples", "age"}
+RIGHT = {"size", "samples", "age", "files"}
 SAME_FOLDER = "scratch and project storage are the same folder, so there is nothing to copy"
 UNCOUNTED = 2**31
 """What a file system that does not count files has free."""

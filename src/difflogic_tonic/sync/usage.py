@@ -60,7 +60,9 @@ def usage_of(place: Place) -> Usage:
 
 
 def count(folder: Path, limit: int = COUNT_LIMIT) -> Count:
-    """Files below a folder; links are not followed, and what may not be read is not counted."""
+    """Files below a folder, or a file itself; links are not followed, and what may not be read is not counted."""
+    if not folder.is_dir():
+        return Count(1, folder.lstat().st_size) if folder.exists() else Count(0, 0)
     n_files = n_bytes = 0
     for root, _, names in os.walk(folder):
         for name in names:
