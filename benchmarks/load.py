@@ -23,7 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from difflogic_tonic.cache import CacheReader, SplitReader, prepare_source
 from difflogic_tonic.cache.sources import Recording, open_source
 from difflogic_tonic.config import PrepareConfig, StoragePaths
+from difflogic_tonic.config.augment import Augment
 from difflogic_tonic.data import Batches
+from difflogic_tonic.data.augment import Augmenter
 from difflogic_tonic.events import encode_atis, make_events
 from difflogic_tonic.storage import open_storage
 
@@ -38,6 +40,8 @@ class RandomSource:
     n_recordings: int
     subset: str | None = "random events"
     describe: str = "random events"
+    format: str = "atis"
+    classes: tuple[str, ...] = tuple("0123456789")
 
     def __post_init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -69,6 +73,8 @@ def main() -> None:
             "read_recordings, bits": lambda: list(read(readers["bits"], rows)),
             "Batches (sequence), u8": loader(readers["u8"], len(rows)),
             "Batches (sequence), bits": loader(readers["bits"], len(rows)),
+            "the same, u8, flipped and shifted": loader(readers["u8"], len(rows), Augment(flip=True, shift=2)),
+            "the same, bits, flipped and shifted": loader(readers["bits"], len(rows), Augment(flip=True, shift=2)),
         }
         if arguments.tonic:
             contenders["tonic DiskCachedDataset + PadTensors"] = tonic_loader(readers["u8"], rows, Path(folder))
@@ -129,8 +135,9 @@ def copied(reader: SplitReader, rows: np.ndarray) -> Iterator[int]:
         yield out.shape[1]
 
 
-def loader(reader: SplitReader, n_recordings: int) -> Callable[[], object]:
-    batches = Batches(reader, "sequence", BATCH, SEED, shuffle=True, workers=0, subset=n_recordings)
+def loader(reader: SplitReader, n_recordings: int, augment: Augment | None = None) -> Callable[[], object]:
+    augmenter = augment and Augmenter(augment, SEED, highest=1)
+    batches = Batches(reader, "sequence", BATCH, SEED, True, subset=n_recordings, augmenter=augmenter)
     return lambda: sum(1 for _ in batches.iterate(0))
 
 

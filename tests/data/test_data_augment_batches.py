@@ -15,6 +15,7 @@ from difflogic_tonic.events import encode_atis, make_events
 from difflogic_tonic.storage import open_storage
 
 N = 11
+NEEDS_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 EVERYTHING = Augment(flip=True, shift=3, rotate=30.0, drop=0.1, noise=0.02, mixup=0.3, cutmix=0.3)
 
 
@@ -69,12 +70,13 @@ def test_batch_size_threads_and_start_change_no_sample(split, view):
 
 @pytest.mark.parametrize("view", ["frames", "sequence", "stacked"])
 @pytest.mark.parametrize("mixed", [True, False])
-def test_the_device_makes_the_same_samples_as_the_reader_threads(split, view, mixed):
+@pytest.mark.parametrize("where", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+def test_the_device_makes_the_same_samples_as_the_reader_threads(split, view, mixed, where):
     changes = {"time_jitter": 0 if view == "frames" else 2} | ({} if mixed else {"mixup": 0.0, "cutmix": 0.0})
     config = EVERYTHING.model_copy(update=changes)
     there = config.model_copy(update={"on_device": True})
     pairs = zip(batches(split, config, view).iterate(2), batches(split, there, view).iterate(2), strict=True)
-    for host, device in ((host, device.to("cpu")) for host, device in pairs):
+    for host, device in ((host, device.to(where).to("cpu")) for host, device in pairs):
         assert torch.equal(host.inputs, device.inputs)
         assert torch.equal(host.lengths, device.lengths)
         assert not device.packed

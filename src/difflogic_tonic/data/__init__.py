@@ -7,7 +7,7 @@
 | `prefetch` | reading ahead in threads: in order, bounded, stopped when the reader stops         |
 | `draws`    | random numbers that are a function of their key                                    |
 | `augment`  | what changes about each training sample, drawn from seed, epoch and sample; done   |
-|            | in `augment_kernels`                                                               |
+|            | in `augment_kernels` by reader threads, or in `augment_device`                     |
 | `loader`   | `Batches`: one split, one view, one order, resumable at any batch                  |
 """
 
