@@ -165,8 +165,9 @@ def _check(part: Path, file: DownloadFile) -> None:
 
 def _missing_message(facts: DatasetFacts, folder: Path, reason: str) -> str:
     files = " and ".join(f"{file.name} ({(*file.urls, file.page)[0]})" for file in facts.files)
+    notes = f". {facts.notes}" if facts.notes else ""
     put = f"put {files} into {folder}, or " if files else ""
     return (
         f"{facts.name} is not here and could not be downloaded ({reason}); "
-        f"{put}give a folder or archive that has it: data.data_root=PATH"
+        f"{put}give a folder or archive that has it: data.data_root=PATH{notes}"
     )

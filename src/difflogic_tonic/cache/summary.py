@@ -1,5 +1,6 @@
 """What `prepare_data.sh` says at its end."""
 
+import re
 from pathlib import Path
 
 from difflogic_tonic.arguments import checkout_path
@@ -8,6 +9,9 @@ from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.preparation import Prepared
 from difflogic_tonic.config import PrepareConfig, load_prepare_config, repository_root
 from difflogic_tonic.errors import ConfigError
+
+NUMBER = re.compile(r"[0-9]+(e[0-9]+)?")
+"""A start of a fingerprint that would be read as a number."""
 
 
 def summary_lines(prepared: Prepared, config: PrepareConfig) -> list[str]:
