@@ -73,7 +73,9 @@ def _next_command(manifest: Manifest, config: PrepareConfig) -> str:
     shipped = Path(config.facts.prepare_config)
     training = shipped.with_name(shipped.name.replace("prepare_", "").replace(".yaml", "_difflogic.yaml"))
     found = _hash_of(shipped) == manifest.parameters_hash
-    overrides = [] if found else ["data.prepare=null", f"data.variant={short_fingerprint(manifest.fingerprint)}"]
+    start = short_fingerprint(manifest.fingerprint)
+    variant = f"'{start}'" if NUMBER.fullmatch(start) else start
+    overrides = [] if found else ["data.prepare=null", f"data.variant={variant}"]
     if not checkout_path(training, repository_root()).exists():
         training = Path("configs/nmnist_cnn.yaml")  # a convolutional net takes frames of any size
         overrides = [f"data.name={manifest.dataset}", *(overrides or [f"data.prepare={shipped}"])]
