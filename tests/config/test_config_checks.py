@@ -101,6 +101,11 @@ def test_a_job_id_is_one_path_component(train_yaml: Path, job_id: str) -> None:
         ("base.tag=[1]", "base.tag: expected text, found [1]"),
         ("model.snn.detach_reset=yes", "model.snn.detach_reset: expected true or false, found 'yes'"),
         ("data.view=sequence", "does not fit model.model_type: DiffLogic"),
+        ("data.augment.rotation=3", "unknown key data.augment.rotation (did you mean data.augment.rotate?)"),
+        ("data.augment.shift=-1", "data.augment.shift: expected greater than or equal to 0, found -1"),
+        ("data.augment.mixup=0.6 data.augment.cutmix=0.5", "expected a sum of at most 1"),
+        ("data.augment.time_jitter=1", "use 0, or data.view: sequence or stacked"),
+        ("data.batching=bucketed", "data.batching: bucketed needs data.view: sequence, not frames; use shuffled"),
         ("model.model_type=SNN data.view=frames", "does not fit model.model_type: SNN; use sequence"),
     ],
 )

@@ -1,6 +1,7 @@
 """One step: the mean over samples, accumulation, clipping, and a loss that is not finite."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from difflogic_tonic.config.train import Train
 from difflogic_tonic.data import Batch
+from difflogic_tonic.data.batch import Mixed
 from difflogic_tonic.errors import ConfigError, TrainingDiverged
 from difflogic_tonic.train.optimizer import build_optimizer, learning_rate_at
 from difflogic_tonic.train.precision import STOP_SKIPPED, Precision
@@ -46,6 +48,20 @@ def stepped(*batches: Batch, **values: Any) -> tuple[nn.Module, Any]:
     optimizer = build_optimizer(settings, model)
     result = train_step(model, optimizer, batches, Precision(settings.amp, CPU), settings, 1)
     return model, result
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_of_a_mixed_sample_is_that_of_both_labels_by_their_shares(smoothing: float) -> None:
+    samples = batch((1, 0, 0), (2, 3, 1), (4, 1, 0))
+    mixed = Mixed(torch.tensor([1, 0, 0]), torch.tensor([0.75, 0.5, 1.0]))
+    _, result = stepped(replace(samples, mixed=mixed), label_smoothing=smoothing)
+    logits = samples.inputs.float() @ Dense().weight.T
+    own, other = (
+        F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        for labels in (samples.labels, mixed.labels)
+    )
+    assert result.loss_sum == pytest.approx((mixed.weights * own + (1 - mixed.weights) * other).sum().item())
+    assert result.n_correct == int((logits.argmax(1) == samples.labels).sum())
 
 
 def test_a_step_is_gradient_descent_on_the_mean_cross_entropy() -> None:
