@@ -93,6 +93,12 @@ def test_the_ten_archives_of_cifar10_dvs_are_read_together(tmp_path: Path, stora
     assert {recording.path: found.read(recording) for recording in found.recordings} == CIFAR
 
 
+def test_a_class_that_lies_in_two_folders_is_refused(tmp_path: Path, storage: Storage) -> None:
+    root = write(tmp_path / "raw", CIFAR | {"more/truck/cifar10_truck_20.aedat": aedat2((1, 1, 1, 1))})
+    with pytest.raises(DatasetMismatch, match=r"raw/truck and .*raw/more/truck are one folder twice"):
+        source_of("CIFAR10DVS", root, storage)
+
+
 @pytest.mark.parametrize("part", [0.0, 0.5])
 def test_all_recordings_of_a_class_must_be_there(tmp_path: Path, storage: Storage, part: float) -> None:
     facts = replace(DATASETS["CIFAR10DVS"], classes=("airplane", "truck"), counts={"all": (20, 20)})

@@ -22,10 +22,14 @@ class FolderSource:
         self.format = facts.format
         with storage_errors(root, "listing recordings"):
             listed = list(list_folder(facts, root))
-        self._folders = {placed.path.rpartition("/")[0]: folder for placed, _, folder in listed}
         found = [(placed, size) for placed, size, _ in listed]
         self.classes = class_names((placed for placed, _ in found), facts, self.describe)
         self.recordings = check_recordings(found, self.describe, facts, self.classes)
+        self._folders: dict[str, Path] = {}
+        for placed, _, folder in listed:
+            other = self._folders.setdefault(placed.path.rpartition("/")[0], folder)
+            if other is not folder:
+                raise DatasetMismatch(f"{root}: {other} and {folder} are one folder twice; put their files into one")
         self.subset = check_counts(self.recordings, self.describe, facts, allow_subset)
 
     def read(self, recording: Recording) -> bytes:
