@@ -136,8 +136,7 @@ def _text(
                     return n, before, 6
             if at < end and not (_is_blank(raw[at]) or raw[at] in (10, 44, 59)):  # newline, ",", ";"
                 return n, before, 1
-            while at < end and _is_blank(raw[at]):
-                at += 1
+            at = _skip_blanks(raw, at, end)
             if at < end and (raw[at] == 44 or raw[at] == 59):
                 at = _skip_blanks(raw, at + 1, end)
         if at < end and raw[at] != 10:
