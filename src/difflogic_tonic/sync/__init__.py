@@ -9,6 +9,8 @@
 | `usage`      | files, bytes, free space and quota of a place                                    |
 | `table`      | all that as text or JSON                                                         |
 | `sampling`   | recordings and statistics of a prepared variant as arrays                        |
-| `pictures`   | those as contact sheet, animation and charts                                     |
+| `pictures`   | a recording as contact sheet and animation                                       |
+| `charts`     | the statistics of a split as one picture                                         |
+| `show`       | which variant to look at, and the files that come of it                          |
 | `command`    | the command lines put into action                                                |
 """

@@ -17,6 +17,7 @@ from difflogic_tonic.sync.copies import Done, Transfer, beyond_repair, carry_out
 from difflogic_tonic.sync.garbage import Garbage, find_garbage, remove_garbage
 from difflogic_tonic.sync.inventory import Copy, Inventory, read_again, take_inventory
 from difflogic_tonic.sync.removal import choose, doomed, remove_copies
+from difflogic_tonic.sync.show import make_pictures
 from difflogic_tonic.sync.usage import usage_of
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,14 @@ def _agreed() -> bool:
 
 def show(arguments: Namespace, storage: Storage) -> int:
     """`show DATASET`: pictures of a variant and of one of its recordings."""
-    raise NotImplementedError
+    files = make_pictures(
+        storage, arguments.dataset, arguments.variant, arguments.split, arguments.sample, arguments.output
+    )
+    if arguments.json:
+        print(json.dumps({"files": [str(file) for file in files]}, indent=2))
+    else:
+        _say([str(file) for file in files])
+    return 0
 
 
 def _copied(transfers: list[Transfer], quiet: bool) -> list[Done]:
