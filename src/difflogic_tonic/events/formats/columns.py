@@ -110,6 +110,8 @@ def whole(column: npt.NDArray[Any], role: str, lowest: int, highest: int, where:
         return column
     if column.dtype.kind == "f":
         refuse(~(np.isfinite(column) & (np.floor(column) == column)), column, role, "a whole number", where)
+    elif np.iinfo(column.dtype).min >= lowest and np.iinfo(column.dtype).max <= highest:
+        return column
     if column.min() < lowest or column.max() > highest:
         refuse((column < lowest) | (column > highest), column, role, f"{lowest} to {highest}", where)
     return column
