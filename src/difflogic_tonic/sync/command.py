@@ -18,7 +18,7 @@ from difflogic_tonic.sync.garbage import Garbage, find_garbage, remove_garbage
 from difflogic_tonic.sync.inventory import Copy, Inventory, read_again, take_inventory
 from difflogic_tonic.sync.removal import choose, doomed, remove_copies
 from difflogic_tonic.sync.show import make_pictures
-from difflogic_tonic.sync.usage import usage_of
+from difflogic_tonic.sync.usage import size_text, usage_of
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def verified(inventory: Inventory) -> Inventory:
     variants = []
     for variant in inventory.variants:
         for copy in variant.complete:
-            log.info("checking %s of %s", table.size_text(copy.n_bytes), copy.path)
+            log.info("checking %s of %s", size_text(copy.n_bytes), copy.path)
         variants.append(replace(variant, at={name: read_again(copy) for name, copy in variant.at.items()}))
     return replace(inventory, variants=tuple(variants))
 
@@ -79,7 +79,7 @@ def remove(arguments: Namespace, storage: Storage) -> int:
         done = {"would_remove": [str(copy.path) for copy in copies], "removed": [str(path) for path in removed]}
         print(json.dumps(done, indent=2))
     elif arguments.dry_run:
-        _say([f"would remove {copy.path} ({table.size_text(copy.n_bytes)})" for copy in copies])
+        _say([f"would remove {copy.path} ({size_text(copy.n_bytes)})" for copy in copies])
     else:
         _say([f"removed {path}" for path in removed])
     return 0
@@ -100,7 +100,7 @@ def clean_up(arguments: Namespace, storage: Storage) -> int:
         print(json.dumps({"garbage": items}, indent=2))
     elif agreed:
         freed = sum(each.n_bytes for each, gone in zip(found, removed, strict=True) if gone)
-        _say([f"removed {table.size_text(freed)}"])
+        _say([f"removed {size_text(freed)}"])
     return 0
 
 
@@ -108,10 +108,9 @@ def _garbage_lines(found: Sequence[Garbage]) -> list[str]:
     if not found:
         return ["nothing to remove"]
     rows = [
-        (each.kind, table.size_text(each.n_bytes), f"{each.n_files:,}", str(each.paths[0].parent), each.why)
-        for each in found
+        (each.kind, size_text(each.n_bytes), f"{each.n_files:,}", str(each.paths[0].parent), each.why) for each in found
     ]
-    total = table.size_text(sum(each.n_bytes for each in found))
+    total = size_text(sum(each.n_bytes for each in found))
     return [*table.aligned([("what", "size", "files", "in", "why"), *rows]), f"all together {total}"]
 
 

@@ -9,6 +9,7 @@ from difflogic_tonic.cache.publish import copy_variant, lock_path, replace_damag
 from difflogic_tonic.errors import CacheCorrupt, StorageError
 from difflogic_tonic.storage import Place, Storage, file_lock
 from difflogic_tonic.sync.inventory import Copies, Copy, Inventory
+from difflogic_tonic.sync.usage import size_text
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Transfer:
         doing = "mend" if self.mends else "copy"
         return (
             f"{doing} {self.variant.name} from {self.source.place.name} to {self.target.name} storage "
-            f"({self.n_bytes / 1e6:,.1f} MB)"
+            f"({size_text(self.n_bytes)})"
         )
 
 

@@ -8,7 +8,7 @@ from difflogic_tonic.cache.variants import describe
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.sync.copies import Done
 from difflogic_tonic.sync.inventory import Copies, Copy, Inventory, short
-from difflogic_tonic.sync.usage import Quota, Usage
+from difflogic_tonic.sync.usage import Quota, Usage, size_text
 
 HEAD = ("dataset", "variant", "place", "state", "size", "samples", "age", "parameters")
 RIGHT = {"size", "samples", "age", "files"}
@@ -49,16 +49,6 @@ def data_of(
         "unread": list(inventory.unread),
         "copies": [_done_data(each) for each in done],
     }
-
-
-def size_text(n_bytes: int) -> str:
-    """Bytes in the largest decimal unit of which there is one: 53.1 MB."""
-    size = float(n_bytes)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 999.95 or unit == "TB":
-            break
-        size /= 1000
-    return f"{n_bytes} B" if unit == "B" else f"{size:,.1f} {unit}"
 
 
 def age_text(modified: float, now: float | None = None) -> str:

@@ -76,6 +76,16 @@ def count(folder: Path, limit: int = COUNT_LIMIT) -> Count:
     return Count(n_files, n_bytes)
 
 
+def size_text(n_bytes: int) -> str:
+    """Bytes in the largest decimal unit of which there is one: 53.1 MB."""
+    size = float(n_bytes)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 999.95 or unit == "TB":
+            break
+        size /= 1000
+    return f"{n_bytes} B" if unit == "B" else f"{size:,.1f} {unit}"
+
+
 def quota_of(path: Path) -> Quota | None:
     """What the command `quota` says of the file system of `path`; None without it, or without a quota there."""
     command = shutil.which("quota")
