@@ -121,6 +121,7 @@ install_dev() {
     is_done dev && return
     say "installing the tools for tests and checks (once)"
     pip_install -r "$LOCKS/dev.lock"
+    pip_install --no-deps -r "$LOCKS/peers.lock"
     set_done dev
 }
 

@@ -19,6 +19,9 @@ FOLDER = Path(__file__).resolve().parent
 TORCH = "torch==2.13.0"
 LIGHT = ("pydantic", "pyyaml")
 LINUX_ONLY = ("nvidia", "cuda", "triton")
+PEERS = ["aedat==2.3.0", "event-stream==1.6.3", "faery==0.7.1", "spikingjelly==2.0.0"]
+"""Installed without their dependencies: tests compare with the parts that need numpy and torch only, and spikingjelly
+asks for torchvision and torchaudio, which would bring another torch."""
 HEAD = "# Exact versions; made by `make lock`, installed by helper_scripts/setup_environment.sh.\n"
 
 
@@ -37,6 +40,7 @@ def main() -> int:
     _write("torch-cuda.lock", "torch with the CUDA libraries that its build asks for.", [TORCH, *_cuda_libraries()])
     extra = [_where_it_exists(line) for line in dev if line not in training]
     _write("dev.lock", "Tools for tests and checks, and the peers that tests compare with.", extra)
+    _write("peers.lock", "More peers that tests compare with, installed without their dependencies.", PEERS)
     return 0
 
 

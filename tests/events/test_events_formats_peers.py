@@ -53,8 +53,6 @@ def assert_equal(
 def test_real_recordings_are_known_by_name_and_content(
     test_data: Path, name: str, format_name: str, n_events: int, size: tuple[int | None, int | None]
 ):
-    if format_name == "aedat4":
-        pytest.importorskip("lz4", reason="lz4 is not installed")
     path = fixture(test_data, name)
     assert detect(name, path.read_bytes()[:HEAD_BYTES]) == format_name
     recorded = read(path)
@@ -107,7 +105,6 @@ def test_event_stream_is_what_its_own_library_reads_with_rows_turned_over(test_d
 
 @pytest.mark.parametrize("name", ["sample.aedat4", "davis.aedat4", "dvxplorer.aedat4"])
 def test_aedat4_is_what_aedat_and_faery_read(test_data: Path, name: str):
-    pytest.importorskip("lz4", reason="lz4 is not installed")
     path = fixture(test_data, name)
     packets = peer("aedat").Decoder(str(path))
     events = read(path).events

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from difflogic_tonic.errors import ConfigError, RecordingError
+from difflogic_tonic.errors import RecordingError
 from difflogic_tonic.events.formats.recorded import LARGEST_SENSOR, Columns, Raw, Recorded, damaged, outside, room
 from difflogic_tonic.events.jit import kernel
 
@@ -53,7 +53,7 @@ def decode_aedat4(raw: Raw, where: str) -> Recorded:
     """The events of an AEDAT 4 file with one stream of events; other streams are left out.
 
     `RecordingError` for several streams of events, a packet that is cut off or cannot be unpacked, and a pixel outside
-    the sensor; `ConfigError` if the library for its compression is not installed.
+    the sensor.
     """
     if raw[: len(MAGIC)].tobytes() != MAGIC:
         raise damaged(where, "no header, expected #!AER-DAT4.0,", 0)
@@ -67,7 +67,7 @@ def decode_aedat4(raw: Raw, where: str) -> Recorded:
     end = table if table > 0 else len(data)
     if not start <= end <= len(data):
         raise damaged(where, f"the table of packets is said to be at byte {table:,}; cut off", start)
-    unpack = unpacker_of(compression, where)
+    unpack = unpacker_of(compression)
     columns, n = room(0), 0
     for at, size in packets_of(data, start, end, stream.number, where):
         try:
@@ -156,15 +156,11 @@ def packets_of(data: Buffer, start: int, end: int, stream: int, where: str) -> I
         start += size
 
 
-def unpacker_of(compression: int, where: str) -> Callable[[Buffer], Buffer]:
+def unpacker_of(compression: int) -> Callable[[Buffer], Buffer]:
     """What gives the FlatBuffer of a packet. Made for one file: threads must not share the readers behind it."""
     if compression == NONE:
         return lambda body: body
-    library, make = ("lz4", lz4_unpacker) if compression in (LZ4, LZ4_HIGH) else ("zstandard", zstd_unpacker)
-    try:
-        return make()
-    except ImportError as error:
-        raise ConfigError(f"{where}: is compressed with {library}, not installed; pip install {library}") from error
+    return lz4_unpacker() if compression in (LZ4, LZ4_HIGH) else zstd_unpacker()
 
 
 def lz4_unpacker() -> Callable[[Buffer], bytes]:
