@@ -132,7 +132,8 @@ def _maps(statistics: Statistics, manifest: Manifest) -> list[tuple[str, np.ndar
 
 
 def _map(figure: Figure, axes: Axes, title: str, values: np.ndarray, manifest: Manifest) -> None:
-    unit = "part of the frames with an event" if _limit(manifest) == 1 else f"{_unit(manifest)} per pixel and frame"
+    unit = _unit(manifest) if is_images(manifest) else f"{_unit(manifest)} per pixel and frame"
+    unit = "part of the frames with an event" if _limit(manifest) == 1 else unit
     image = axes.imshow(values, cmap="cividis", interpolation="nearest", vmin=0)
     axes.set_title(title)
     axes.set_xlabel("x (pixels)")

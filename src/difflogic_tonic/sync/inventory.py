@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from difflogic_tonic.cache.fingerprint import is_fingerprint
-from difflogic_tonic.cache.manifest import MANIFEST, Manifest, again, load_manifest
+from difflogic_tonic.cache.manifest import MANIFEST, Manifest, Recordings, again, load_manifest
 from difflogic_tonic.cache.publish import damage_of
 from difflogic_tonic.errors import CacheCorrupt, StorageError
 from difflogic_tonic.storage import Place, Storage, storage_errors
@@ -15,6 +15,8 @@ State = Literal["present", "partial", "corrupt"]
 PARTIAL = ".partial"
 """Ending of the folder in which `prepare_data.sh` builds a variant, and goes on after it was killed."""
 
+NO_RECORDINGS = Recordings((), (), (), (), ())
+
 
 @dataclass(frozen=True)
 class Copy:
@@ -22,7 +24,8 @@ class Copy:
 
     `state`: `present` has its manifest and every shard with its size; `partial` is being prepared, or was when that was
     stopped; `corrupt` is neither, for `reason`. `n_bytes` and `n_files` are what lies there, `modified` is when the
-    newest of it was written there (seconds since 1970). `manifest` is None where it cannot be read.
+    newest of it was written there (seconds since 1970). `manifest` is None where it cannot be read, and is without its
+    rows of recordings, which are megabytes.
     """
 
     place: Place
@@ -142,6 +145,7 @@ def _manifest(folder: Path, sizes: dict[str, int]) -> tuple[Manifest | None, str
         return None, f"{MANIFEST} is missing"
     except CacheCorrupt as error:
         return None, _reason(error, folder)
+    manifest = replace(manifest, recordings=NO_RECORDINGS)
     if manifest.fingerprint != folder.name:
         return None, f"{MANIFEST} is that of {short(manifest.fingerprint)}"
     for shard in manifest.shards:

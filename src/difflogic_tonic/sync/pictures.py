@@ -117,9 +117,10 @@ def _three_channels(counts: np.ndarray) -> np.ndarray:
 def _headline(sample: Sample, manifest: Manifest) -> str:
     _, height, width = manifest.frame_shape
     events = "" if is_images(manifest) else f", {sample.n_events:,} events"
+    frames = f"{len(sample.counts):,} frame{'s' if len(sample.counts) > 1 else ''}"
     return (
         f"{manifest.dataset} {short(manifest.fingerprint)}: {sample.split} recording {sample.row}, {sample.source}\n"
-        f"class {sample.class_name}, {len(sample.counts):,} frames of {width} × {height} pixels{events}"
+        f"class {sample.class_name}, {frames} of {width} × {height} pixels{events}"
     )
 
 
