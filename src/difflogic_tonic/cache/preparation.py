@@ -1,6 +1,7 @@
 """From raw recordings to a prepared variant in both storage places. Killed anywhere, the same command goes on."""
 
 import logging
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,77 +122,122 @@ def _build(
     The lock saves work and decides nothing: with locks that do not lock, all writers write the same bytes.
     """
     final = variant.folder(home)
-    reset = variant.config.data.reset_cache
     with storage_errors(final.parent, "making a folder"):
         final.parent.mkdir(parents=True, exist_ok=True)
-    if shard:
-        return _build_unlocked(variant, storage, home, progress, shard)
+    if shard and not _build_part(variant, storage, home, progress, shard):
+        return None
+    # Of a part all that is left is what a whole run does when every shard is there: read them back, and publish.
     with file_lock(lock_path(final), wait=False) as free:
         if free:
-            return _build_unlocked(variant, storage, home, progress, None)
+            return _build_unless_done(variant, storage, home, progress, shard is not None)
     log.info("another process is preparing %s; waiting for it", short_fingerprint(variant.fingerprint))
     with file_lock(lock_path(final)):
-        manifest = None if reset else complete_manifest(final)
-        if manifest:
-            log.info("the other process has prepared it")
-            return manifest
-        return _build_unlocked(variant, storage, home, progress, None)
+        return _build_unless_done(variant, storage, home, progress, shard is not None)
 
 
-def _build_unlocked(
-    variant: _Variant, storage: Storage, home: Place, progress: bool, shard: tuple[int, int] | None
-) -> Manifest | None:
+def _build_unless_done(variant: _Variant, storage: Storage, home: Place, progress: bool, is_part: bool) -> Manifest:
+    """Build the variant, unless another process has done so while this one built its part or waited for the lock.
+
+    With `reset_cache` a variant that is there is the old one, except that a part whose folder is gone was published.
+    """
     final = variant.folder(home)
-    partial = final.with_name(f"{final.name}.partial")
     reset = variant.config.data.reset_cache
-    reap_leftovers(final.parent)
-    reap_leftovers(partial)
-    with storage_errors(partial, "making a folder"):
-        partial.mkdir(exist_ok=True)
+    manifest = None if reset and not (is_part and not _partial(final).exists()) else complete_manifest(final)
+    if manifest:
+        log.info("another process has prepared it")
+        return manifest
+    return _build_unlocked(variant, storage, home, progress)
+
+
+def _build_unlocked(variant: _Variant, storage: Storage, home: Place, progress: bool) -> Manifest:
+    final = variant.folder(home)
+    partial = _partial_folder(final)
     try:
-        built = _build_in(variant, storage, partial, progress, shard)
-        if built is None:
-            return None
+        plans = _plans(variant)
+        built = _build_in(variant, storage, partial, plans, plans, progress)
         manifest = _manifest(variant, built)
-        publish(partial, final, manifest, replace=reset)
+        publish(partial, final, manifest, replace=variant.config.data.reset_cache)
     except (FileNotFoundError, CacheCorrupt):
         # A racing writer renamed the folder under us, so that a file or a shard just written was not found: then the
         # variant is published, with the bytes that ours has.
-        reap_leftovers(final, own=True)
-        manifest_of_other = complete_manifest(final)
+        manifest_of_other = _published_by_other(final)
         if manifest_of_other is None:
             raise
-        log.info("another process has published it meanwhile")
         return manifest_of_other
     return manifest
 
 
-def _build_in(
-    variant: _Variant, storage: Storage, partial: Path, progress: bool, shard: tuple[int, int] | None
-) -> "list[BuiltShard] | None":
-    # Here and not at the top: a second `prepare` finds its variant without loading numba and h5py.
-    from difflogic_tonic.cache.build import Job, build_shards, find_shard
-    from difflogic_tonic.cache.progress import Progress
+def _build_part(variant: _Variant, storage: Storage, home: Place, progress: bool, shard: tuple[int, int]) -> bool:
+    """Build the shards of one part; whether those of all the others are there, too, by name alone.
 
-    config, recordings = variant.config, variant.source.recordings
-    job = Job(variant.source, _recipe(config, variant.facts), variant.fingerprint, config.data.on_empty)
-    splits = assign_splits(
-        *(recordings, config.data.val_fraction, config.base.seed),
-        *(config.test_fraction, config.data.split or "seeded"),
-    )
-    plans = plan_shards(splits, config.data.shard_recordings)
-    mine = plans if shard is None else plans[shard[0] - 1 :: shard[1]]
-    _check_space(job, plans, storage, partial)
-    with Progress(sum(len(plan.rows) for plan in mine), "recordings", "framing", progress) as shown:
-        built = build_shards(job, mine, partial, config.data.workers, shown)
-    if shard is None:
-        return built
-    everyone = [find_shard(job, plan, partial) for plan in plans]
-    missing = everyone.count(None)
+    Every part that opened the shards of the others would read the variant as often as there are parts.
+    """
+    final = variant.folder(home)
+    partial = _partial_folder(final)
+    plans = _plans(variant)
+    mine = plans[shard[0] - 1 :: shard[1]]
+    try:
+        _build_in(variant, storage, partial, plans, mine, progress)
+        there = {entry.name for entry in os.scandir(partial)}
+    except (FileNotFoundError, CacheCorrupt):
+        if _published_by_other(final) is None:
+            raise
+        return True
+    missing = sum(plan.name not in there for plan in plans)
     if missing:
         log.info("built %d of %d shards; %d are left to the other parts", len(mine), len(plans), missing)
-        return None
-    return [shard for shard in everyone if shard]
+    return not missing
+
+
+def _partial(final: Path) -> Path:
+    return final.with_name(f"{final.name}.partial")
+
+
+def _partial_folder(final: Path) -> Path:
+    """The folder in which shards are collected, made and rid of what dead writers left."""
+    partial = _partial(final)
+    reap_leftovers(final.parent)
+    reap_leftovers(partial)
+    with storage_errors(partial, "making a folder"):
+        partial.mkdir(exist_ok=True)
+    return partial
+
+
+def _published_by_other(final: Path) -> Manifest | None:
+    reap_leftovers(final, own=True)
+    manifest = complete_manifest(final)
+    if manifest:
+        log.info("another process has published it meanwhile")
+    return manifest
+
+
+def _plans(variant: _Variant) -> tuple[ShardPlan, ...]:
+    config = variant.config
+    splits = assign_splits(
+        *(variant.source.recordings, config.data.val_fraction, config.base.seed),
+        *(config.test_fraction, config.data.split or "seeded"),
+    )
+    return plan_shards(splits, config.data.shard_recordings)
+
+
+def _build_in(
+    variant: _Variant,
+    storage: Storage,
+    partial: Path,
+    plans: tuple[ShardPlan, ...],
+    mine: tuple[ShardPlan, ...],
+    progress: bool,
+) -> "list[BuiltShard]":
+    """Those of the shards `plans` that are `mine`, found in `partial` or built there."""
+    # Here and not at the top: a second `prepare` finds its variant without loading numba and h5py.
+    from difflogic_tonic.cache.build import Job, build_shards
+    from difflogic_tonic.cache.progress import Progress
+
+    data = variant.config.data
+    job = Job(variant.source, _recipe(variant.config, variant.facts), variant.fingerprint, data.on_empty)
+    _check_space(job, plans, storage, partial)
+    with Progress(sum(len(plan.rows) for plan in mine), "recordings", "framing", progress) as shown:
+        return build_shards(job, mine, partial, data.workers, shown)
 
 
 def facts_of(config: PrepareConfig, source: "Source") -> DatasetFacts:

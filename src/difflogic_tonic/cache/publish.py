@@ -98,6 +98,7 @@ def publish(partial: Path, final: Path, manifest: Manifest, replace: bool) -> No
     Somebody else's complete `final` is kept unless `replace`; a damaged one is always replaced.
     """
     write_text(partial / MANIFEST, manifest_text(manifest))
+    reap_leftovers(partial, foreign=True)  # of parts that died on other hosts: nobody will ever come back for them
     fsync_dir(partial)
     install(partial, final, replace)
 

@@ -93,9 +93,18 @@ def dead_leftovers(folder: Path, own: bool = False) -> list[Path]:
         return [entry for entry, match in matches if match and _is_dead(entry, match["host"], int(match["pid"]), own)]
 
 
-def reap_leftovers(folder: Path, own: bool = False) -> list[Path]:
-    """Remove what `dead_leftovers` finds, and return it."""
+def foreign_leftovers(folder: Path) -> list[Path]:
+    """Temporary files and folders in `folder` of other hosts, dead or alive: for a caller after whom none is needed."""
+    entries = sorted(folder.iterdir())
+    matches = ((entry, LEFTOVER.fullmatch(entry.name)) for entry in entries)
+    return [entry for entry, match in matches if match and match["host"] != _host()]
+
+
+def reap_leftovers(folder: Path, own: bool = False, foreign: bool = False) -> list[Path]:
+    """Remove what `dead_leftovers` finds, and with `foreign` what `foreign_leftovers` finds, and return it."""
     reaped = dead_leftovers(folder, own)
+    if foreign:
+        reaped += [entry for entry in foreign_leftovers(folder) if entry not in reaped]
     with storage_errors(folder, "removing leftovers"):
         for entry in reaped:
             remove(entry)
