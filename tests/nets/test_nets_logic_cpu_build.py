@@ -66,6 +66,25 @@ def test_a_temporary_folder_that_others_can_write_to_is_not_trusted(places):
 
 
 @needs_compiler
+def test_without_any_folder_to_build_in_the_reason_is_given(places, monkeypatch):
+    (places / "home" / ".cache").write_text("a file where a folder should be")
+    shutil.rmtree(places / "tmp")
+    with pytest.raises(cpu_build.KernelUnavailable, match=r"home/\.cache"):
+        cpu_build.load_library()
+
+    def none_at_all() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(cpu_build.tempfile, "gettempdir", none_at_all)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(cpu_build.KernelUnavailable, match="neither the home nor the temporary folder"):
+        cpu_build.load_library()
+
+
+@needs_compiler
 def test_changed_sources_get_a_library_of_their_own(places):
     cpu_build.load_library()
     with (places / "kernel" / "tile.h").open("a") as source:

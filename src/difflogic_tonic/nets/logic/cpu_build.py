@@ -41,6 +41,7 @@ def load_library() -> ctypes.CDLL:
             reason = f"{path}: {error}"
     if compiler is None:
         raise KernelUnavailable(reason)
+    reason = "neither the home nor the temporary folder can hold the built kernel"
     for folder in _cache_folders():
         try:
             path = build_library(compiler, folder)
@@ -105,9 +106,13 @@ def _cache_folders() -> Iterator[Path]:
     except RuntimeError:  # a user without a home
         pass
     if hasattr(os, "getuid"):
-        private = Path(tempfile.gettempdir()) / f"difflogic-tonic-{os.getuid()}"
-        private.mkdir(mode=0o700, exist_ok=True)
-        if private.stat().st_uid == os.getuid() and private.stat().st_mode & 0o077 == 0:  # nobody else may plant code
+        try:
+            private = Path(tempfile.gettempdir()) / f"difflogic-tonic-{os.getuid()}"
+            private.mkdir(mode=0o700, exist_ok=True)
+            facts = private.stat()
+        except OSError:  # no place for temporary files, or something else of this name in it
+            return
+        if facts.st_uid == os.getuid() and facts.st_mode & 0o077 == 0:  # nobody else may plant code
             yield private
 
 
