@@ -11,9 +11,10 @@ from PIL import Image
 from difflogic_tonic.cache import CacheReader
 from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
 from difflogic_tonic.storage import Storage
+from difflogic_tonic.sync import sampling
 from difflogic_tonic.sync.command import run
-from difflogic_tonic.sync.pictures import OFF_COLOUR, ON_COLOUR, colours_of, evenly_spaced
-from difflogic_tonic.sync.sampling import Sample, Statistics, durations_s, measure, read_sample
+from difflogic_tonic.sync.pictures import OFF_COLOUR, ON_COLOUR, colours_of, full_colour
+from difflogic_tonic.sync.sampling import Sample, Statistics, durations_s, evenly_spaced, measure, read_sample
 
 Command = Callable[..., Namespace]
 Find = Callable[[str], Path]
@@ -85,17 +86,30 @@ def test_durations_are_known_where_frames_are_spans_of_time(folder_of: Find) -> 
 
 def test_on_is_blue_off_is_orange_and_nothing_is_white(folder_of: Find) -> None:
     folder = folder_of("counts")
-    colours, full = colours_of(sample_of(folder, WAVE).counts, CacheReader(folder).manifest)
-    assert full == 1
-    assert colours.shape == (2, 3, 5, 3)
-    assert tuple(colours[0, 0, 0]) == OFF_COLOUR
-    assert tuple(colours[0, 2, 4]) == ON_COLOUR
-    assert tuple(colours[0, 1, 1]) == (255, 255, 255)
+    colours = colours_of(sample_of(folder, WAVE).counts[0], 1, CacheReader(folder).manifest)
+    assert colours.shape == (3, 5, 3)
+    assert tuple(colours[0, 0]) == OFF_COLOUR
+    assert tuple(colours[2, 4]) == ON_COLOUR
+    assert tuple(colours[1, 1]) == (255, 255, 255)
+
+
+def test_the_full_colour_is_that_of_the_99th_percentile_of_what_fired() -> None:
+    """Of 200 pixels that fired, 197 counted 2 events, two 5 and one 255."""
+    counts = np.zeros((2, 1, 11, 20), np.uint8)
+    counts.reshape(-1)[:200] = [2] * 197 + [5] * 2 + [255]
+    assert full_colour(counts) == 5
+    assert full_colour(np.zeros((1, 2, 3, 5), np.uint8)) == 1
 
 
 def test_frames_of_many_are_chosen_from_the_first_on() -> None:
-    assert evenly_spaced(3, 40) == [0, 1, 2]
-    assert evenly_spaced(100, 4) == [0, 25, 50, 75]
+    assert evenly_spaced(3, 40) == (0, 1, 2)
+    assert evenly_spaced(100, 4) == (0, 25, 50, 75)
+
+
+def test_a_long_recording_is_thinned_when_it_is_read(folder_of: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "SAMPLE_FRAMES", 1)
+    sample = sample_of(folder_of("counts"), WAVE)
+    assert (sample.frames, sample.n_frames, len(sample.counts)) == ((0,), 2, 1)
 
 
 def test_show_writes_sheet_animation_and_charts(

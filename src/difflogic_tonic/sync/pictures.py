@@ -15,44 +15,48 @@ from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.summary import is_images
 from difflogic_tonic.storage import atomic_write
 from difflogic_tonic.sync.inventory import short
-from difflogic_tonic.sync.sampling import Sample
+from difflogic_tonic.sync.sampling import Sample, evenly_spaced
 
 OFF_COLOUR = (213, 94, 0)  # vermillion and blue of Okabe and Ito (2008)
 ON_COLOUR = (0, 114, 178)
 SHEET_FRAMES = 40
 SHEET_COLUMNS = 8
-ANIMATION_FRAMES = 200
 ANIMATION_MS = 150
 ANIMATION_PIXELS = 320
 """The shorter side of an animation is enlarged to about so many pixels, by a whole number."""
+
+LARGEST_PIXELS = 640
+"""Frames with a longer side are made smaller."""
 
 CAPTION_PIXELS = 20
 DOTS_PER_INCH = 120
 
 
-def colours_of(counts: np.ndarray, manifest: Manifest) -> tuple[np.ndarray, int]:
-    """Counts u8[T, P, H, W] as colours u8[T, H, W, 3], and the count that has the full colour (0 for images).
+def full_colour(counts: np.ndarray) -> int:
+    """The count that is drawn with the full colour: the 99th percentile of those in u8[T, P, H, W] that are not zero.
 
-    Full colour is the 99th percentile of the counts that are not zero, so that a hot pixel does not darken the rest.
+    The maximum would let one hot pixel fade all others.
     """
+    numbers = sum((np.bincount(frame.reshape(-1), minlength=256) for frame in counts), np.zeros(256, np.int64))
+    fired = numbers[1:].cumsum()
+    return int(np.searchsorted(fired, 0.99 * fired[-1])) + 1
+
+
+def colours_of(counts: np.ndarray, full: int, manifest: Manifest) -> np.ndarray:
+    """One frame of counts u8[P, H, W] as colours u8[H, W, 3]; `full` is the count with the full colour."""
     if is_images(manifest):
-        return np.ascontiguousarray(_three_channels(counts).transpose(0, 2, 3, 1)), 0
-    fired = counts[counts > 0]
-    full = max(1, int(np.percentile(fired, 99))) if fired.size else 1
+        return np.ascontiguousarray(_three_channels(counts).transpose(1, 2, 0))
     strength = np.minimum(counts.astype(np.float32) / full, 1.0)
-    off = strength[:, 0]
-    on = strength[:, 1:].max(axis=1) if counts.shape[1] > 1 else np.zeros_like(off)
-    missing = sum(
-        part[..., None] * (255.0 - np.array(colour, np.float32))
-        for part, colour in ((off, OFF_COLOUR), (on, ON_COLOUR))
-    )
-    return np.clip(255.0 - missing, 0, 255).astype(np.uint8), full
+    missing = np.zeros((*counts.shape[1:], 3), np.float32)
+    for part, colour in zip(strength, (OFF_COLOUR, ON_COLOUR), strict=False):
+        missing += part[..., None] * (255.0 - np.array(colour, np.float32))
+    return np.clip(255.0 - missing, 0, 255).astype(np.uint8)
 
 
 def save_contact_sheet(path: Path, sample: Sample, manifest: Manifest) -> None:
     """Write the frames of a recording side by side as a PNG; of more than SHEET_FRAMES, evenly spaced ones."""
     shown = evenly_spaced(len(sample.counts), SHEET_FRAMES)
-    colours, full = colours_of(sample.counts, manifest)
+    full = full_colour(sample.counts)
     columns = min(SHEET_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     _, height, width = manifest.frame_shape
@@ -63,28 +67,29 @@ def save_contact_sheet(path: Path, sample: Sample, manifest: Manifest) -> None:
     grid = figure.add_gridspec(rows, columns, left=0.02, right=0.98, top=top, bottom=bottom, wspace=0.06, hspace=0.2)
     for number, frame in enumerate(shown):
         axes = figure.add_subplot(grid[divmod(number, columns)])
-        axes.imshow(colours[frame], interpolation="nearest")
-        axes.set_title(f"frame {frame}", fontsize=7, pad=2)
+        axes.imshow(colours_of(sample.counts[frame], full, manifest), interpolation="nearest")
+        axes.set_title(f"frame {sample.frames[frame]}", fontsize=7, pad=2)
         axes.set_xticks([])
         axes.set_yticks([])
     figure.text(0.02, 1 - 0.12 / figure_height, _headline(sample, manifest), va="top", fontsize=8)
-    if full:
+    if not is_images(manifest):
         _add_legend(figure, full, manifest)
     save_figure(figure, path)
 
 
 def save_animation(path: Path, sample: Sample, manifest: Manifest) -> None:
     """Write the frames of a recording one after the other as a GIF that repeats, ANIMATION_MS each."""
-    colours, _ = colours_of(sample.counts, manifest)
-    total, (height, width) = len(colours), colours.shape[1:3]
-    factor = max(1, round(ANIMATION_PIXELS / min(height, width)))
+    full = full_colour(sample.counts)
+    _, height, width = manifest.frame_shape
+    factor = max(1, round(ANIMATION_PIXELS / min(height, width))) * min(1.0, LARGEST_PIXELS / max(height, width))
+    size = (round(width * factor), round(height * factor))
+    smooth = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
     pages: list[Image.Image] = []
-    for frame in evenly_spaced(total, ANIMATION_FRAMES):
-        page = Image.new("RGB", (width * factor, height * factor + CAPTION_PIXELS), "white")
-        picture = Image.fromarray(colours[frame]).resize((width * factor, height * factor), Image.Resampling.NEAREST)
-        page.paste(picture, (0, 0))
-        caption = f"class {sample.class_name}, frame {frame}/{total - 1}"
-        ImageDraw.Draw(page).text((4, height * factor + 4), caption, fill="black")
+    for counts, frame in zip(sample.counts, sample.frames, strict=True):
+        page = Image.new("RGB", (size[0], size[1] + CAPTION_PIXELS), "white")
+        page.paste(Image.fromarray(colours_of(counts, full, manifest)).resize(size, smooth), (0, 0))
+        caption = f"class {sample.class_name}, frame {frame}/{sample.n_frames - 1}"
+        ImageDraw.Draw(page).text((4, size[1] + 4), caption, fill="black")
         pages.append(page)
     with atomic_write(path) as partial:
         pages[0].save(
@@ -103,21 +108,15 @@ def hexadecimal(colour: tuple[int, int, int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def evenly_spaced(total: int, most: int) -> list[int]:
-    """Up to `most` numbers below `total`, from the first on."""
-    count = min(total, most)
-    return [number * total // count for number in range(count)]
-
-
 def _three_channels(counts: np.ndarray) -> np.ndarray:
-    """Grey images as colour images; u8[T, 3, H, W]."""
-    return counts if counts.shape[1] == 3 else np.repeat(counts[:, :1], 3, axis=1)
+    """A grey image as a colour image; u8[3, H, W]."""
+    return counts if len(counts) == 3 else np.repeat(counts[:1], 3, axis=0)
 
 
 def _headline(sample: Sample, manifest: Manifest) -> str:
     _, height, width = manifest.frame_shape
     events = "" if is_images(manifest) else f", {sample.n_events:,} events"
-    frames = f"{len(sample.counts):,} frame{'s' if len(sample.counts) > 1 else ''}"
+    frames = f"{sample.n_frames:,} frame{'s' if sample.n_frames > 1 else ''}"
     return (
         f"{manifest.dataset} {short(manifest.fingerprint)}: {sample.split} recording {sample.row}, {sample.source}\n"
         f"class {sample.class_name}, {frames} of {width} × {height} pixels{events}"

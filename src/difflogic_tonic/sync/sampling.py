@@ -15,16 +15,23 @@ from difflogic_tonic.events.slicing import overlap_units
 READ_BYTES = 256 << 20
 """Statistics of pixels are made from so many bytes of evenly spaced frames, or from all if they are fewer."""
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 8 << 20
+SAMPLE_FRAMES = 200
+"""So many frames of a recording are read, evenly spaced: a long one of a large sensor has gigabytes."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One recording: counts u8[T, P, H, W] (levels, if they are stored as a thermometer), and what it is called."""
+    """One recording: counts u8[T, P, H, W] (levels, if they are stored as a thermometer), and what it is called.
+
+    `frames` are the numbers of these T frames among the `n_frames` that it has.
+    """
 
     row: int
     split: str
     counts: np.ndarray
+    frames: tuple[int, ...]
+    n_frames: int
     class_name: str
     source: str
     n_events: int
@@ -51,12 +58,15 @@ class Statistics:
 def read_sample(manifest: Manifest, reader: SplitReader, split: str, row: int) -> Sample:
     """Recording `row` of a split, which must have it."""
     first, end = (int(frame) for frame in reader.offsets[row : row + 2])
-    stored = np.empty((end - first, manifest.frame_nbytes), np.uint8)
-    reader.read_frames(np.arange(first, end), stored)
+    frames = evenly_spaced(end - first, SAMPLE_FRAMES)
+    stored = np.empty((len(frames), manifest.frame_nbytes), np.uint8)
+    reader.read_frames(first + np.array(frames), stored)
     return Sample(
         row=row,
         split=split,
         counts=counts_of(manifest, stored),
+        frames=frames,
+        n_frames=end - first,
         class_name=manifest.classes[int(reader.labels[row])],
         source=manifest.recordings.paths[int(reader.recording_ids[row])],
         n_events=int(reader.n_events[row]),
@@ -89,6 +99,12 @@ def measure(manifest: Manifest, reader: SplitReader, split: str, read_bytes: int
         mean=total / n_read,
         values=values,
     )
+
+
+def evenly_spaced(total: int, most: int) -> tuple[int, ...]:
+    """Up to `most` numbers below `total`, from 0 on."""
+    count = min(total, most)
+    return tuple(number * total // count for number in range(count))
 
 
 def counts_of(manifest: Manifest, stored: np.ndarray) -> np.ndarray:
