@@ -28,7 +28,7 @@ def test_dense_layers_need_wires_for_what_the_trees_leave_not_for_the_frame():
 
 
 def test_frames_too_small_for_so_many_layers_are_refused():
-    check((2, 16, 19), num_neurons=100, channels=[8, 8, 8, 8])
+    check((2, 16, 19), num_neurons=20, channels=[8, 8, 8, 8])  # 28 pairs of the 8 inputs that are left
     with pytest.raises(ValueError, match=r"1×1 pixels arrive at layer 5 of 5.*use 4 layers"):
         check((2, 16, 19), num_neurons=100, channels=[8, 8, 8, 8, 8])
     with pytest.raises(ValueError, match=r"3×9 pixels arrive at layer 1.*smaller kernel_size or more padding"):

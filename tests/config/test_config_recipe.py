@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from difflogic_tonic.config.networks import DiffLogic
+from difflogic_tonic.config.networks import DiffLogic, check_logic_sizes
 from difflogic_tonic.config.train import TrainConfig
 
 
@@ -46,7 +46,6 @@ def test_only_the_learning_rate_is_filled_in() -> None:
     ("logic", "levels"),
     [
         ({}, 1),
-        ({"thermometer_levels": 5}, 1),
         ({"encoding": "thermometer"}, 3),
         ({"encoding": "distributive", "thermometer_levels": 5}, 5),
         ({"encoding": "thermometer", "thresholds": [1, 4]}, 2),
@@ -70,11 +69,51 @@ def test_a_pixel_is_as_many_bits_as_it_has_thresholds(logic: dict[str, Any], lev
         ({"backend": "difflogic", "parametrization": "walsh"}, "does not compute parametrization: walsh; use auto"),
         ({"backend": "difflogic", "estimator": "hard"}, "does not compute estimator: hard; use auto"),
         ({"backend": "difflogic", "wiring": "learnable"}, "does not compute wiring: learnable; use auto"),
+        ({"backend": "triton", "wiring": "learnable"}, "triton has no learnable wiring; .*: use auto"),
+        (
+            {"thermometer_levels": 5},
+            "thermometer_levels has no effect with encoding: binary; .* thermometer or distrib",
+        ),
+        ({"wiring_candidates": 4}, "wiring_candidates has no effect with wiring: unique; .* use wiring: learnable"),
+        ({"conv": {"tree_depth": 2}}, "conv has no effect with architecture: dense; .* architecture: conv"),
+        ({"recurrent": {"state": 9}}, "recurrent has no effect with architecture: dense; .* architecture: recurrent"),
+        (
+            {"encoding": "thermometer", "thresholds": [1, 2], "thermometer_levels": 5},
+            r"thermometer_levels 5 has no effect beside thresholds \[1, 2\]",
+        ),
     ],
 )
 def test_keys_that_do_not_fit_together_are_refused(logic: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         DiffLogic.model_validate(logic)
+
+
+@pytest.mark.parametrize("architecture", ["dense", "conv", "recurrent"])
+def test_a_saved_config_holds_every_key_and_can_be_read_again(architecture: str) -> None:
+    saved = DiffLogic.model_validate({"architecture": architecture}).to_dict()
+    assert DiffLogic.model_validate(saved).to_dict() == saved
+
+
+def check(**logic: Any) -> None:
+    check_logic_sizes(DiffLogic.model_validate(logic), (1, 2, 5), 2)
+
+
+def test_neurons_besides_the_state_have_to_reach_all_of_a_layer() -> None:
+    """52 neurons read 10 pixels and 30 bits; then the 22 besides the state have 44 wires for 52 neurons."""
+    logic = {"architecture": "recurrent", "wiring": "random", "recurrent": {"state": 30}}
+    check(num_neurons=52, num_layers=1, **logic)
+    with pytest.raises(ValueError, match=r"52 has 44 wires besides 30 of the state for 52 inputs, .* at least 60"):
+        check(num_neurons=52, num_layers=3, **logic)
+    check(num_neurons=60, num_layers=3, **logic)
+
+
+@pytest.mark.parametrize("wiring", ["unique", "learnable"])
+def test_wiring_without_equal_pairs_needs_as_many_pairs(wiring: str) -> None:
+    """Ten pixels have 45 pairs."""
+    check(num_neurons=44, wiring=wiring)
+    with pytest.raises(ValueError, match=rf"wiring: {wiring} has 45 pairs of 10 inputs, too few for 46 .* use random"):
+        check(num_neurons=46, wiring=wiring)
+    check(num_neurons=46, wiring="random")
 
 
 def test_every_level_of_every_pixel_needs_a_wire() -> None:

@@ -38,6 +38,15 @@ class ConvTrees(Section):
     """Pixels that are 0 around the frame; less than kernel_size."""
 
 
+_COUNTS_WITH = {
+    "conv": ("architecture", ("conv",)),
+    "recurrent": ("architecture", ("recurrent",)),
+    "thermometer_levels": ("encoding", ("thermometer", "distributive")),
+    "wiring_candidates": ("wiring", ("learnable",)),
+}
+"""Keys of `DiffLogic` that count for some values of another key only."""
+
+
 class DiffLogic(Section):
     architecture: Literal["dense", "conv", "recurrent"] = "dense"
     """How layers are connected: each reads the one before; layers of small trees that are the same at every position
@@ -127,7 +136,26 @@ class DiffLogic(Section):
         return self
 
     @model_validator(mode="after")
+    def _every_key_counts(self) -> "DiffLogic":
+        for key, (chooser, choices) in _COUNTS_WITH.items():
+            # the default is no sign of an intention: a saved config holds every key
+            if getattr(self, key) != type(self).model_fields[key].default and getattr(self, chooser) not in choices:
+                raise ValueError(
+                    f"model.difflogic.{key} has no effect with {chooser}: {getattr(self, chooser)}; "
+                    f"leave it out, or use {chooser}: {' or '.join(choices)}"
+                )
+        default = type(self).model_fields["thermometer_levels"].default
+        if self.thresholds and self.thermometer_levels not in (default, len(self.thresholds)):
+            raise ValueError(
+                f"model.difflogic.thermometer_levels {self.thermometer_levels} has no effect beside thresholds "
+                f"{list(self.thresholds)}; keep one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _backend_fits(self) -> "DiffLogic":
+        if self.backend == "triton" and self.wiring == "learnable":
+            raise ValueError("model.difflogic.backend: triton has no learnable wiring; cpu and eager have: use auto")
         other = [
             f"{key}: {getattr(self, key)}"
             for key, computed in (("architecture", "dense"), ("parametrization", "raw"), ("estimator", "soft"))
@@ -216,7 +244,7 @@ def check_logic_sizes(logic: DiffLogic, frame_shape: tuple[int, int, int], class
 
     `frame_shape`: channels, rows, columns before the encoding. A layer of n two-input neurons reaches 2n inputs, and
     the outputs are divided evenly among the classes. In a recurrent network that holds for the neurons besides those of
-    the state, which is an input as well.
+    the state, which is an input as well. Wirings without equal pairs need that many pairs.
     """
     channels, rows, columns = frame_shape
     channels *= logic.levels
@@ -226,12 +254,13 @@ def check_logic_sizes(logic: DiffLogic, frame_shape: tuple[int, int, int], class
     state = logic.recurrent.state if logic.architecture == "recurrent" else 0
     besides = f" besides {state} of the state" if state else ""
     neurons = logic.num_neurons - state
-    least = -(-(inputs + state) // 2)
+    read = [inputs + state] + [logic.num_neurons] * (logic.num_layers > 1)  # by the first layer, by the others
+    least = max(-(-(inputs + state) // 2), state * (logic.num_layers > 1))
     fitting = -(-max(least, classes) // classes) * classes
-    if 2 * neurons < inputs + state:
+    if 2 * neurons < max(read):
         raise ValueError(
             f"model.difflogic.num_neurons {logic.num_neurons} has {2 * max(0, neurons)} wires{besides} for "
-            f"{inputs + state} inputs, so some would not be connected; use at least {fitting + state}"
+            f"{max(read)} inputs, so some would not be connected; use at least {fitting + state}"
         )
     if neurons % classes:
         below = neurons // classes * classes
@@ -242,6 +271,12 @@ def check_logic_sizes(logic: DiffLogic, frame_shape: tuple[int, int, int], class
         )
     if state and logic.wiring in ("structured", "learnable"):
         raise ValueError(f"model.difflogic.wiring: {logic.wiring} is for architecture: dense; use unique or random")
+    pairs = min(read) * (min(read) - 1) // 2
+    if logic.wiring in ("unique", "learnable") and neurons > pairs:
+        raise ValueError(
+            f"model.difflogic.wiring: {logic.wiring} has {pairs} pairs of {min(read)} inputs, too few for "
+            f"{neurons} neurons; use random, or fewer neurons"
+        )
 
 
 def _shape_after_trees(trees: ConvTrees, channels: int, rows: int, columns: int) -> tuple[int, int, int]:
