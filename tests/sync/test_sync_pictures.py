@@ -13,7 +13,7 @@ from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.sync import sampling
 from difflogic_tonic.sync.command import run
-from difflogic_tonic.sync.pictures import OFF_COLOUR, ON_COLOUR, colours_of, full_colour
+from difflogic_tonic.sync.pictures import OFF_COLOUR, ON_COLOUR, colours_of, full_colour, joined
 from difflogic_tonic.sync.sampling import Sample, Statistics, durations_s, evenly_spaced, measure, read_sample
 
 Command = Callable[..., Namespace]
@@ -94,11 +94,21 @@ def test_on_is_blue_off_is_orange_and_nothing_is_white(folder_of: Find) -> None:
 
 
 def test_the_full_colour_is_that_of_the_99th_percentile_of_what_fired() -> None:
-    """Of 200 pixels that fired, 197 counted 2 events, two 5 and one 255."""
+    """Of 200 pixels that fired, 196 counted 2 events, three 5 and one 255."""
     counts = np.zeros((2, 1, 11, 20), np.uint8)
-    counts.reshape(-1)[:200] = [2] * 197 + [5] * 2 + [255]
-    assert full_colour(counts) == 5
-    assert full_colour(np.zeros((1, 2, 3, 5), np.uint8)) == 1
+    counts.reshape(-1)[:200] = [2] * 196 + [5] * 3 + [255]
+    assert full_colour(list(counts)) == 5
+    assert full_colour([np.zeros((2, 3, 5), np.uint8)]) == 1
+
+
+def test_a_small_picture_of_a_large_sensor_loses_no_event() -> None:
+    """3 × 5 pixels joined in squares of 2."""
+    counts = np.zeros((2, 3, 5), np.uint8)
+    counts[0, :2, :2] = 100
+    counts[1, 2, 4] = 7
+    assert joined(counts, 2, is_image=False).tolist() == [[[400, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 7]]]
+    assert joined(counts, 2, is_image=True)[0].tolist() == [[100, 0, 0], [0, 0, 0]]
+    assert np.array_equal(joined(counts, 1, is_image=False), counts)
 
 
 def test_frames_of_many_are_chosen_from_the_first_on() -> None:

@@ -61,6 +61,7 @@ def _recordings_per_class(axes: Axes, statistics: Statistics, manifest: Manifest
     counts = np.bincount(statistics.labels, minlength=len(manifest.classes))
     axes.bar(np.arange(len(counts)), counts, color=BLUE)
     _name_classes(axes, manifest)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("recordings")
     axes.set_title("recordings per class")
 
@@ -134,11 +135,13 @@ def _maps(statistics: Statistics, manifest: Manifest) -> list[tuple[str, np.ndar
 def _map(figure: Figure, axes: Axes, title: str, values: np.ndarray, manifest: Manifest) -> None:
     unit = _unit(manifest) if is_images(manifest) else f"{_unit(manifest)} per pixel and frame"
     unit = "part of the frames with an event" if _limit(manifest) == 1 else unit
-    image = axes.imshow(values, cmap="cividis", interpolation="nearest", vmin=0)
+    # Up to nearly the highest: beside one hot pixel all others would be dark.
+    highest = max(float(np.percentile(values, 99.9)), 1e-9)
+    image = axes.imshow(values, cmap="cividis", interpolation="antialiased", vmin=0, vmax=highest)
     axes.set_title(title)
     axes.set_xlabel("x (pixels)")
     axes.set_ylabel("y (pixels)")
-    figure.colorbar(image, ax=axes, label=unit, shrink=0.8)
+    figure.colorbar(image, ax=axes, label=unit, shrink=0.8, extend="max")
 
 
 def _histogram(axes: Axes, values: np.ndarray, unit: str, title: str, what: str) -> None:
@@ -153,6 +156,7 @@ def _histogram(axes: Axes, values: np.ndarray, unit: str, title: str, what: str)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
         axes.hist(values, bins=BINS, color=BLUE)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(unit)
     axes.set_ylabel(what)
     axes.set_title(title)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.variants import describe
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.sync.copies import Done
@@ -67,7 +68,7 @@ def _rows(variant: Copies, storage: Storage) -> list[tuple[str, ...]]:
     for number, place in enumerate(storage.places):
         name = "both" if storage.is_shared else place.name
         named = (variant.dataset, short(variant.fingerprint)) if number == 0 else ("", "")
-        parameters = describe(manifest) if manifest and number == 0 else ""
+        parameters = _parameters(manifest) if manifest and number == 0 else ""
         copy = variant.at.get(place.name)
         if copy is None:
             rows.append((*named, name, "missing", "–", "–", "–", parameters))
@@ -75,6 +76,12 @@ def _rows(variant: Copies, storage: Storage) -> list[tuple[str, ...]]:
         facts = (copy.state, size_text(copy.n_bytes), _samples(copy), age_text(copy.modified))
         rows.append((*named, name, *facts, "; ".join(word for word in (parameters, copy.reason) if word)))
     return rows
+
+
+def _parameters(manifest: Manifest) -> str:
+    """With the size of frames, for variants of one's own recordings may differ in nothing else."""
+    _, height, width = manifest.frame_shape
+    return f"{width} × {height} pixels, {describe(manifest)}"
 
 
 def _samples(copy: Copy) -> str:
