@@ -200,6 +200,14 @@ def test_weights_that_are_not_a_number_show_in_the_logits_and_gradients():
     assert bool(grads[2].isnan().any())
 
 
+def test_values_below_the_smallest_normal_float_do_not_slow_down_or_leak_into_torch():
+    """Saturated gates make such gradients, and arithmetic with them takes several times as long: they count as 0."""
+    stack = cpu.Stack(KERNEL, 1, [torch.zeros(2, 1, dtype=torch.int32)], 1, 1.0)
+    x, pass_and_multiply = torch.tensor([[1e-40]]), torch.tensor([[0, 1e35, 0, 0]])
+    assert cpu.run_with_coefficients(stack, x, pass_and_multiply).item() == 0
+    assert (torch.tensor(1e-40) * 1e35).item() != 0
+
+
 def test_frozen_inputs_and_no_grad_work():
     network = LogicNetwork(**ODD, backend="cpu").requires_grad_(False)
     x = reals(9, 37).requires_grad_()

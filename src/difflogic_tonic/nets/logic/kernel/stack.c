@@ -6,9 +6,6 @@
  */
 
 #define _GNU_SOURCE
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +13,7 @@
 #include <immintrin.h>
 #endif
 
+#include "crew.h"
 #include "variants.h"
 
 enum { INPUT_FLOAT, INPUT_BYTES, INPUT_BITS };
@@ -54,13 +52,9 @@ int logic_ahead(void)
 struct job {
     const struct plan *plan;
     const struct variant *run;
-    int64_t neurons, inner, widest, tiles, groups, tiles_per_group, scratch_floats;
-    float *scratch, *partial;
-    int masked, phases; /* masked: the first layer may read its input as masks */
-    int64_t items[2];
-    void (*phase[2])(struct job *, float *scratch, int64_t item);
-    atomic_llong next[2], finished[2];
-    atomic_int workers;
+    int64_t neurons, inner, widest, tiles, groups, tiles_per_group;
+    int masked; /* the first layer may read its input as masks */
+    struct crew crew;
 };
 
 static int tile_samples(const struct plan *p, int64_t tile)
@@ -133,8 +127,9 @@ static const float *inner_forward(const struct job *job, float *rows, const uint
     return in;
 }
 
-static void forward_tile(struct job *job, float *scratch, int64_t tile)
+static void forward_tile(void *argument, float *scratch, int64_t tile)
 {
+    const struct job *job = argument;
     const struct plan *p = job->plan;
     float *rows = scratch, *sums = scratch + job->inner * TILE;
     uint16_t *masks = (uint16_t *)(sums + p->classes * TILE);
@@ -149,7 +144,7 @@ static void forward_tile(struct job *job, float *scratch, int64_t tile)
             out[j * p->classes + k] = sums[k * TILE + j] / p->tau;
 }
 
-static void backward_tile(struct job *job, float *scratch, int64_t tile, float *gc, int fresh)
+static void backward_tile(const struct job *job, float *scratch, int64_t tile, float *gc, int fresh)
 {
     const struct plan *p = job->plan;
     float *rows = scratch, *z = scratch + job->inner * TILE;
@@ -188,10 +183,11 @@ static void backward_tile(struct job *job, float *scratch, int64_t tile, float *
     }
 }
 
-static void backward_group(struct job *job, float *scratch, int64_t group)
+static void backward_group(void *argument, float *scratch, int64_t group)
 {
+    const struct job *job = argument;
     int64_t first = group * job->tiles_per_group, end = first + job->tiles_per_group;
-    float *gc = job->partial + group * job->neurons * 4;
+    float *gc = job->crew.shared + group * job->neurons * 4;
     for (int64_t tile = first; tile < end && tile < job->tiles; tile++)
         backward_tile(job, scratch, tile, gc, tile == first);
 }
@@ -210,8 +206,9 @@ static void locate(const struct plan *p, int64_t item, int64_t *layer, int64_t *
     *count = p->widths[l] - *start < CHUNK ? p->widths[l] - *start : CHUNK;
 }
 
-static void mix_chunk(struct job *job, float *scratch, int64_t item)
+static void mix_chunk(void *argument, float *scratch, int64_t item)
 {
+    const struct job *job = argument;
     const struct plan *p = job->plan;
     int64_t layer, start, global, count;
     (void)scratch;
@@ -220,17 +217,18 @@ static void mix_chunk(struct job *job, float *scratch, int64_t item)
                   p->norms + global * 2, (int)p->straight);
 }
 
-static void sum_chunk(struct job *job, float *scratch, int64_t item)
+static void sum_chunk(void *argument, float *scratch, int64_t item)
 {
+    const struct job *job = argument;
     const struct plan *p = job->plan;
     int64_t layer, start, global, count;
     (void)scratch;
     locate(p, item, &layer, &start, &global, &count);
-    float *total = p->logits ? job->partial + global * 4 : p->grad_coefficients + global * 4;
+    float *total = p->logits ? job->crew.shared + global * 4 : p->grad_coefficients + global * 4;
     if (!p->logits)
-        memcpy(total, job->partial + global * 4, (size_t)count * 4 * sizeof(float));
+        memcpy(total, job->crew.shared + global * 4, (size_t)count * 4 * sizeof(float));
     for (int64_t group = 1; group < job->groups; group++) {
-        const float *one = job->partial + (group * job->neurons + global) * 4;
+        const float *one = job->crew.shared + (group * job->neurons + global) * 4;
         for (int64_t i = 0; i < count * 4; i++)
             total[i] += one[i];
     }
@@ -238,66 +236,6 @@ static void sum_chunk(struct job *job, float *scratch, int64_t item)
         job->run->mix_backward(p->logits[layer] + start * 16, p->inverse_temperature, count,
                                p->coefficients + global * 4, p->norms + global * 2, total,
                                p->grad_logits[layer] + start * 16, (int)p->straight);
-}
-
-static void *work(void *argument)
-{
-    struct job *job = argument;
-    float *scratch = job->scratch + atomic_fetch_add(&job->workers, 1) * job->scratch_floats;
-    for (int phase = 0; phase < job->phases; phase++) {
-        long long item;
-        while ((item = atomic_fetch_add(&job->next[phase], 1)) < job->items[phase]) {
-            job->phase[phase](job, scratch, item);
-            atomic_fetch_add(&job->finished[phase], 1);
-        }
-        if (phase + 1 == job->phases)
-            break; /* the caller joins */
-        for (int spins = 0; atomic_load(&job->finished[phase]) < job->items[phase]; spins++)
-            if (spins > 200)
-                sched_yield();
-    }
-    return 0;
-}
-
-/* One block of memory is kept between calls: fresh pages cost as much as a layer. */
-static _Atomic(float *) spare;
-
-static float *take_block(size_t floats)
-{
-    float *block = atomic_exchange(&spare, 0);
-    if (block && *(size_t *)block >= floats)
-        return block;
-    free(block);
-    block = aligned_alloc(64, (floats + 16) * sizeof(float));
-    if (block)
-        *(size_t *)block = floats;
-    return block;
-}
-
-static int run_job(struct job *job, int64_t partial_floats)
-{
-    int64_t most = job->items[0];
-    for (int phase = 0; phase < job->phases; phase++)
-        most = job->items[phase] > most ? job->items[phase] : most;
-    int64_t threads = job->plan->threads < most ? job->plan->threads : most;
-    threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
-    job->scratch_floats = (job->scratch_floats + 15) / 16 * 16;
-    partial_floats = (partial_floats + 15) / 16 * 16;
-    float *block = take_block((size_t)(partial_floats + threads * job->scratch_floats));
-    if (!block)
-        return -1;
-    job->partial = block + 16;
-    job->scratch = job->partial + partial_floats;
-    pthread_t started[MAX_THREADS];
-    int64_t count = 0;
-    /* a thread that cannot be started is not missed: the others take its work */
-    while (count < threads - 1 && pthread_create(&started[count], 0, work, job) == 0)
-        count++;
-    work(job);
-    while (count > 0)
-        pthread_join(started[--count], 0);
-    free(atomic_exchange(&spare, block));
-    return 0;
 }
 
 static struct job new_job(const struct plan *p)
@@ -329,25 +267,28 @@ static int64_t chunks(const struct plan *p)
 int logic_forward(const struct plan *p)
 {
     struct job job = new_job(p);
-    job.scratch_floats = (job.inner + p->classes) * TILE + (p->in_features + 1) / 2;
+    job.crew.job = &job;
+    job.crew.scratch_floats = (job.inner + p->classes) * TILE + (p->in_features + 1) / 2;
     if (p->logits) {
-        job.phase[job.phases] = mix_chunk;
-        job.items[job.phases++] = chunks(p);
+        job.crew.phase[job.crew.phases] = mix_chunk;
+        job.crew.items[job.crew.phases++] = chunks(p);
     }
-    job.phase[job.phases] = forward_tile;
-    job.items[job.phases++] = job.tiles;
-    return run_job(&job, 0);
+    job.crew.phase[job.crew.phases] = forward_tile;
+    job.crew.items[job.crew.phases++] = job.tiles;
+    return crew_run(&job.crew, p->threads);
 }
 
 /* Gradients of a batch of at least one sample; `coefficients` and `norms` are those of the forward call. */
 int logic_backward(const struct plan *p)
 {
     struct job job = new_job(p);
-    job.scratch_floats = (job.inner + p->classes + 2 * job.widest) * TILE + (p->in_features + 1) / 2;
-    job.phase[0] = backward_group;
-    job.items[0] = job.groups;
-    job.phase[1] = sum_chunk;
-    job.items[1] = chunks(p);
-    job.phases = 2;
-    return run_job(&job, job.groups * job.neurons * 4);
+    job.crew.job = &job;
+    job.crew.shared_floats = job.groups * job.neurons * 4;
+    job.crew.scratch_floats = (job.inner + p->classes + 2 * job.widest) * TILE + (p->in_features + 1) / 2;
+    job.crew.phase[0] = backward_group;
+    job.crew.items[0] = job.groups;
+    job.crew.phase[1] = sum_chunk;
+    job.crew.items[1] = chunks(p);
+    job.crew.phases = 2;
+    return crew_run(&job.crew, p->threads);
 }

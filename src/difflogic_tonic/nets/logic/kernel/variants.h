@@ -4,7 +4,6 @@
 #define AHEAD 10 /* neurons between the fetch of a row and its use */
 #define NEAR_ROWS 6000 /* rows of a layer that a cache of the second level holds beside others */
 #define MAX_GROUPS 16
-#define MAX_THREADS 256
 #define CHUNK 512 /* neurons per piece of work outside of the tiles */
 
 typedef float four __attribute__((vector_size(16)));
