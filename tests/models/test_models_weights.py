@@ -7,6 +7,7 @@ from torch import nn
 
 from difflogic_tonic.errors import CheckpointCorrupt, ConfigError
 from difflogic_tonic.models import load_weights
+from difflogic_tonic.nets.logic import ConvLogicNetwork, LogicNetwork
 
 
 def net(width: int = 3) -> nn.Module:
@@ -33,6 +34,24 @@ def test_keys_that_do_not_fit_are_named_and_nothing_is_loaded(tmp_path):
     for part in ("missing: 1.bias", "unknown: extra", "0.weight 4×2, expected 3×2", "w.pt"):
         assert part in message
     assert all(torch.equal(a, b) for a, b in zip(before, target.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("wiring", ["unique", "learnable"])
+def test_the_wiring_of_a_network_with_more_inputs_is_refused(tmp_path, wiring):
+    torch.save(LogicNetwork(30, 20, 2, 2, wiring=wiring).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(ConfigError, match=r"w\.pt does not fit .*: wiring reads features 0 to 29 .* there are 0 to 24"):
+        load_weights(LogicNetwork(25, 20, 2, 2, wiring=wiring), tmp_path / "w.pt")
+
+
+def test_the_taps_of_trees_with_a_larger_window_are_refused(tmp_path):
+    def trees() -> ConvLogicNetwork:
+        return ConvLogicNetwork((1, 6, 7), 2, channels=[4], kernel_size=3, num_neurons=24, num_layers=1)
+
+    weights = trees().state_dict()
+    weights["trees.0.taps"][0, 0] = torch.tensor([0, 3, 2])  # of a window of four rows
+    torch.save(weights, tmp_path / "w.pt")
+    with pytest.raises(ConfigError, match=r"w\.pt does not fit .*: taps read .* \[0, 2, 2\]"):
+        load_weights(trees(), tmp_path / "w.pt")
 
 
 def test_many_wrong_keys_are_summed_up(tmp_path):

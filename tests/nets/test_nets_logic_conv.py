@@ -210,4 +210,4 @@ def test_taps_of_another_network_are_refused():
     layer = copy.deepcopy(trees())
     layer.taps[2, 1, 0] = 3
     with pytest.raises(ConfigError, match="where there are"):
-        layer.check_taps()
+        layer.check_inputs()

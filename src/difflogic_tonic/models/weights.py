@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.errors import CheckpointCorrupt, ConfigError
+from difflogic_tonic.nets.logic import LogicConv, LogicLayer
 
 _UNREADABLE = (
     OSError,
@@ -54,6 +55,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
         )
     _check_fits(model, state, path)
     model.load_state_dict(state)
+    for module in model.modules():
+        if isinstance(module, LogicLayer | LogicConv):
+            try:
+                module.check_inputs()  # the shape of a wiring does not tell how many inputs it is for
+            except ConfigError as error:
+                raise ConfigError(f"model.weights: {path} does not fit the configured model: {error}") from None
 
 
 def _check_fits(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:

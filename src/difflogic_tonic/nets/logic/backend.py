@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic import cpu, gpu, peer
 from difflogic_tonic.nets.logic.layer import LogicLayer
-from difflogic_tonic.nets.logic.wiring import check_wiring
 
 BACKENDS: tuple[str, ...] = ("auto", "eager", "cpu", "triton", "difflogic")
 
@@ -105,7 +104,7 @@ def _stack_of(engine: Engine, network: nn.Module, layers: list[LogicLayer], head
     if known is not None and known[0] == stamp:
         return known[1]
     for layer in layers:
-        check_wiring(layer.wiring, layer.in_features)
+        layer.check_inputs()
     stack = engine.module.Stack(
         engine.kernel,
         layers[0].in_features,

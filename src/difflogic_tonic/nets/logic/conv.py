@@ -100,7 +100,7 @@ class LogicConv(LogicNeurons):
         images = values.view(self.out_channels, rows, columns, -1).permute(3, 0, 1, 2)
         return F.max_pool2d(images, 2) if self.pool else images.contiguous()
 
-    def check_taps(self) -> None:
+    def check_inputs(self) -> None:
         """ConfigError where a tap is outside of the receptive field: the state of another network was loaded."""
         low = self.taps.amin((0, 1)).tolist()
         high = self.taps.amax((0, 1)).tolist()

@@ -160,7 +160,7 @@ def _stack_of(kernel: Kernel, owner: nn.Module, layers: Sequence[LogicConv]) -> 
     known = _STACKS.get(owner)
     if known is None or known[0] != stamp:
         for layer in layers:
-            layer.check_taps()
+            layer.check_inputs()
         known = (stamp, ConvStack(kernel, layers))
         _STACKS[owner] = known
     return known[1]

@@ -16,6 +16,7 @@ from difflogic_tonic.nets.logic.parametrization import (
     soft_coefficients,
     straight_through_coefficients,
 )
+from difflogic_tonic.nets.logic.wiring import check_wiring
 
 
 class LogicNeurons(nn.Module):
@@ -120,6 +121,10 @@ class LogicLayer(LogicNeurons):
     def has_fixed_wiring(self) -> bool:
         """Whether a neuron reads two inputs now, as kernels expect, and not a mean of several."""
         return True
+
+    def check_inputs(self) -> None:
+        """ConfigError where a neuron reads what is not there: the state of another network was loaded."""
+        check_wiring(self.wiring, self.in_features)
 
     def forward(self, x: Tensor, coefficients: Tensor | None = None, backend: str = "eager") -> Tensor:
         """`coefficients` [n, 4]: instead of what the method of this name would give now.

@@ -59,6 +59,9 @@ class LearnableLayer(LogicLayer):
     def has_fixed_wiring(self) -> bool:
         return self.hard
 
+    def check_inputs(self) -> None:
+        check_wiring(self.candidates, self.in_features)
+
     def choices(self) -> Tensor:
         """float[2, n, k]: the weights of the candidates in one forward pass, by mode and estimator; they sum to 1."""
         logits: Tensor = self.wiring_logits
@@ -100,7 +103,7 @@ class LearnableLayer(LogicLayer):
     def _transposed(self) -> "Readers":
         stamp = (self.candidates.data_ptr(), self.candidates._version, self.candidates.device)
         if self._readers is None or self._readers[0] != stamp:
-            check_wiring(self.candidates, self.in_features)  # a state may have been loaded
+            self.check_inputs()  # a state may have been loaded
             self._readers = (stamp, readers_of(self.candidates.flatten(0, 1), self.in_features))
         return self._readers[1]
 
