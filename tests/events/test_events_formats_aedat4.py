@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Callable
 
-import lz4.frame
+import lz4.frame as lz4_frame
 import pytest
 import zstandard
 
@@ -50,7 +50,7 @@ def packet(body: bytes, number: int = 0) -> bytes:
 
 
 def lz4(body: bytes) -> bytes:
-    return lz4.frame.compress(body)
+    return lz4_frame.compress(body)
 
 
 def zstd(body: bytes) -> bytes:

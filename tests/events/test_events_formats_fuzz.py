@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable
 
 import h5py
-import lz4.frame
+import lz4.frame as lz4_frame
 import numpy as np
 import pytest
 import zstandard
@@ -68,7 +68,7 @@ def aedat4(compression: int, compress: Callable[[bytes], bytes]) -> bytes:
 
 
 def lz4(data: bytes) -> bytes:
-    return lz4.frame.compress(data)
+    return lz4_frame.compress(data)
 
 
 def zstd(data: bytes) -> bytes:
