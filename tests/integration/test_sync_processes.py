@@ -80,3 +80,34 @@ def test_a_full_disk_is_one_line_and_exit_code_5(repository: Path, small_storage
     assert result.stderr.startswith("error: file size limit reached in ")
     assert result.stderr.count("\n") == 1
     assert not [path for path in (tmp_path / "scratch" / "data" / "NMNIST").iterdir() if path.is_dir()]
+
+
+def test_a_place_that_may_not_be_read_is_said_and_nothing_is_guessed(
+    repository: Path, small_storage: Path, tmp_path: Path
+) -> None:
+    """The variant is in both places, but only scratch can be looked into."""
+    unprivileged = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    if unprivileged and not shutil.which("setpriv"):
+        pytest.skip("permissions do not bind root")
+    for name in ("scratch", "project"):
+        shutil.copytree(small_storage / "data", tmp_path / name / "data")
+    hidden = tmp_path / "project" / "data"
+    hidden.chmod(0)
+    environment = {
+        **os.environ,
+        "SCRATCH_STORAGE_DIR": str(tmp_path / "scratch"),
+        "PROJECT_STORAGE_DIR": str(tmp_path / "project"),
+    }
+    command = [*unprivileged, sys.executable, str(repository / "check_and_sync_data.py")]
+    (variant,) = [path.name for path in (tmp_path / "scratch" / "data" / "NMNIST").iterdir() if path.is_dir()]
+    shown, removed = (
+        subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=60)
+        for words in ((), ("--remove", variant, "--place", "scratch"))
+    )
+    hidden.chmod(0o755)
+    assert shown.returncode == 5
+    assert f"error: {hidden} may not be accessed by this user" in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert removed.returncode == 4
+    assert "the only complete copy" in removed.stderr
+    assert digest(tmp_path / "scratch") == digest(tmp_path / "project")

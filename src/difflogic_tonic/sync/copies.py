@@ -82,10 +82,9 @@ def carry_out(transfers: list[Transfer], progress: Callable[[int], None] | None 
 def _carry_out(transfer: Transfer, progress: Callable[[int], None] | None) -> Done:
     final = transfer.target.data_dir(transfer.variant.dataset) / transfer.variant.fingerprint
     try:
-        if final.parent.is_dir():
-            with file_lock(lock_path(final), wait=False) as free:
-                if not free:
-                    log.info("another process is at work on %s; waiting for it", transfer.variant.name)
+        with file_lock(lock_path(final), wait=False) as free:
+            if not free:
+                log.info("another process is at work on %s; waiting for it", transfer.variant.name)
         copied = (replace_damaged if transfer.mends else copy_variant)(transfer.source.path, final, progress=progress)
     except (CacheCorrupt, StorageError) as error:
         return Done(transfer, "failed", str(error), error.exit_code)

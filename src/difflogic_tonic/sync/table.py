@@ -21,6 +21,8 @@ UNCOUNTED = 2**31
 def text_of(inventory: Inventory, storage: Storage, usages: Iterable[Usage]) -> list[str]:
     """Lines: the places, then a row for each variant in each place."""
     lines = [line for usage in usages for line in _usage_lines(usage, storage)]
+    if not inventory.variants and inventory.unread:
+        return lines
     if not inventory.variants:
         return [*lines, "", "no prepared datasets; make one: ./prepare_data.sh configs/prepare_nmnist.yaml"]
     rows = [row for variant in inventory.variants for row in _rows(variant, storage)]
