@@ -78,8 +78,9 @@ def test_structured_wiring_goes_on_with_neurons_at_growing_distance():
     assert [distances(layer) for layer in (1, 2, 3)] == [{4, 252}, {16, 240}, {64, 192}]
 
 
-def test_structured_wiring_hands_each_class_an_even_sample_of_positions():
-    a, _ = WIRINGS["structured"](Place(12, 12, 3, 4, classes=3), torch.Generator())
+@pytest.mark.parametrize("place", [Place(12, 12, 3, 4, classes=3), Place(12, 12, 0, 1, 3, input_shape=(1, 3, 4))])
+def test_structured_wiring_hands_each_class_an_even_sample_of_positions(place):
+    a, _ = WIRINGS["structured"](place, torch.Generator())
     assert a.reshape(3, 4).tolist() == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
 
 

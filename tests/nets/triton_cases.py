@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from difflogic_tonic.data.batch import unpack_bits
 from difflogic_tonic.nets.logic import LogicNetwork, gpu, hard_mode, set_temperature
 from difflogic_tonic.nets.logic.gpu_call import Call
 from difflogic_tonic.nets.logic.gpu_stack import Tiling, edges_of, tiling_of
-from difflogic_tonic.nets.logic.network import unpack_bits
 
 DEVICE = torch.device(os.environ.get("TRITON_CASES_DEVICE", "cpu"))
 KERNELS = gpu.find_kernel(DEVICE)
@@ -182,7 +182,7 @@ def test_bytes_bools_and_packed_bits_are_the_same_inputs():
     network = network_of(4)
     x = bits(19, network.in_features)
     grad = gradient(19, network.head.classes)
-    assert torch.equal(unpack_bits(packed(x), network.in_features), x.to(torch.uint8))
+    assert torch.equal(unpack_bits(packed(x), network.in_features, torch.uint8), x.to(torch.uint8))
     results = [
         on_kernels(network, x, grad),
         on_kernels(network, x.to(torch.uint8) * 7, grad),

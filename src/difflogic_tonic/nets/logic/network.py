@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from difflogic_tonic.data.batch import unpack_bits
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic.backend import BACKENDS, find_engine, run_on
 from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
@@ -53,12 +54,6 @@ def check_sizes(in_features: int, widths: Sequence[int], classes: int) -> None:
         down = widths[-1] // classes * classes
         works = f"{down} or {down + classes}" if down else f"{classes}"
         raise ConfigError(f"num_neurons {widths[-1]} does not split into {classes} classes of equal size; {works} does")
-
-
-def unpack_bits(x: Tensor, features: int) -> Tensor:
-    """uint8[batch, ceil(features / 8)], first feature in the lowest bit, to uint8[batch, features] of 0 and 1."""
-    bits = x.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8, device=x.device) & 1
-    return bits.flatten(1)[:, :features]
 
 
 class LogicNetwork(nn.Module):
@@ -142,7 +137,7 @@ class LogicNetwork(nn.Module):
             return run_on(engine, self, self._layers(), x, self.head, packed, coefficients)
         # sums over thousands of gates and their gradients need more digits than autocast would leave them
         with torch.autocast(x.device.type, enabled=False):
-            return self._eager(unpack_bits(x, self.in_features) if packed else x, coefficients)
+            return self._eager(unpack_bits(x, self.in_features, torch.uint8) if packed else x, coefficients)
 
     def coefficients(self) -> Tensor:
         """float[all neurons, 4], by mode and estimator: one circuit, with one draw of the noise if there is any."""

@@ -104,15 +104,15 @@ def structured_wiring(place: Place, generator: torch.Generator) -> Tensor:
     First layer: a walks over all pixels (channels of a pixel together), b is another one in the window around it.
     Layer l of L further on: a walks over the layer before, b is +-m^(l / L) neurons from it, m being the width before:
     for images that is first along a row, then across rows, then across the image, like the stages of a butterfly. The
-    last layer hands each class an even sample of all positions.
+    last layer (the first, if there is no other) hands each class an even sample of all positions.
     """
-    if place.layer == 0:
-        return _local_pairs(place, generator)
     m, n = place.in_features, place.neurons
     index = torch.arange(n)
     if place.layer == place.layers - 1:  # class k is made of n / classes neurons side by side
         size = n // place.classes
         index = index % size * place.classes + index // size
+    if place.layer == 0:
+        return _local_pairs(place, index, generator)
     a, b = _walk(index, m, n)
     if n >= m:
         distance = max(1, round(m ** (place.layer / place.layers)))
@@ -128,11 +128,12 @@ def _walk(index: Tensor, inputs: int, neurons: int) -> tuple[Tensor, Tensor]:
     return 2 * index * inputs // (2 * neurons), (2 * index + 1) * inputs // (2 * neurons)
 
 
-def _local_pairs(place: Place, generator: torch.Generator) -> Tensor:
+def _local_pairs(place: Place, index: Tensor, generator: torch.Generator) -> Tensor:
+    """The first layer, its neurons at the places `index` of the walk over all pixels."""
     channels, rows, columns = place.input_shape or (1, 1, place.in_features)
     assert channels * rows * columns == place.in_features, place
     n = place.neurons
-    a, b = _walk(torch.arange(n), place.in_features, n)  # pixel-major: (y * columns + x) * channels + channel
+    a, b = _walk(index, place.in_features, n)  # pixel-major: (y * columns + x) * channels + channel
     if n >= place.in_features:
         y, x = a // channels // columns, a // channels % columns
         dy, dx = torch.randint(-WINDOW_RADIUS, WINDOW_RADIUS + 1, (2, n), generator=generator)
