@@ -48,9 +48,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="scale-parts-", dir=arguments.folder) as name:
         folder = Path(name)
         write_recordings(folder / "raw", arguments.recordings, arguments.seed)
-        start = time.perf_counter()
+        start = time.process_time()
         whole = run_part(folder, "whole", arguments, None)
-        print(f"undisturbed, as a whole: {time.perf_counter() - start:.1f} s", flush=True)
+        print(f"undisturbed, as a whole: {time.process_time() - start:.1f} s of CPU time", flush=True)
         last, seconds, outcomes = run_parts(folder, arguments, chance)
         print_parts(seconds, outcomes)
         return check(folder, whole, last)
@@ -94,21 +94,21 @@ def run_part(folder: Path, name: str, arguments: argparse.Namespace, shard: tupl
 def run_parts(
     folder: Path, arguments: argparse.Namespace, chance: random.Random
 ) -> tuple[Prepared | None, list[float], Counter[str]]:
-    """Every part until it ended well; what the last one returned, the seconds of each, and what happened how often."""
+    """Every part until it ended well: what the last one returned, CPU seconds of each, and what happened how often."""
     waiting, seconds, outcomes = list(range(1, arguments.parts + 1)), [], Counter[str]()
     last = None
     while waiting:
         chance.shuffle(waiting)
         left = []
         for part in waiting:
-            start = time.perf_counter()
+            start = time.process_time()
             outcome, prepared = attempt(folder, arguments, (part, arguments.parts), chance)
             outcomes[outcome] += 1
             if prepared is None:
                 left.append(part)
             else:
                 last = prepared
-                seconds.append(time.perf_counter() - start)
+                seconds.append(time.process_time() - start)
         print(f"round: {len(waiting):,} parts, {len(left):,} of them died", flush=True)
         waiting = left
     return last, seconds, outcomes
@@ -183,7 +183,7 @@ def print_parts(seconds: list[float], outcomes: Counter[str]) -> None:
     for name, count in sorted(outcomes.items()):
         print(f"{name:<28}{count:>7,}")
     print(
-        f"ms of a part that ended well: {1e3 * statistics.median(seconds[:tenth]):.0f} in the first tenth, "
+        f"CPU ms of a part that ended well: {1e3 * statistics.median(seconds[:tenth]):.0f} in the first tenth, "
         f"{1e3 * statistics.median(seconds[-tenth:]):.0f} in the last, {1e3 * max(seconds):.0f} of the longest"
     )
 

@@ -109,7 +109,11 @@ def split_facts(shards: list[Shard], labels: list[int], classes: int) -> SplitFa
 
 def manifest_text(manifest: Manifest) -> str:
     """The content of `manifest.json`: one top-level key a line, readable and small."""
-    value = asdict(manifest) | {"sensor": manifest.sensor._asdict()}
+    value = vars(manifest) | {  # asdict would copy every recording, which takes longer than all the rest
+        "sensor": manifest.sensor._asdict(),
+        "splits": {name: asdict(split) for name, split in manifest.splits.items()},
+        "recordings": vars(manifest.recordings),
+    }
     lines = (f"{json.dumps(key)}: {json.dumps(value[key], separators=(', ', ': '))}" for key in value)
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
