@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -258,3 +260,21 @@ def test_the_inventory_does_not_keep_the_rows_of_recordings(storage: Storage, on
     assert len(load_manifest(one_variant).recordings) == 6
     assert len(variant.manifest.recordings) == 0
     assert variant.manifest.splits == load_manifest(one_variant).splits
+
+
+def test_the_table_needs_neither_torch_nor_matplotlib(
+    storage: Storage, one_variant: Path, importing_environment: dict[str, str]
+) -> None:
+    """Each would take longer to import than everything else takes."""
+    code = (
+        "import runpy, sys; sys.argv = ['check_and_sync_data.py']\n"
+        "try: runpy.run_path('check_and_sync_data.py', run_name='__main__')\n"
+        "except SystemExit as end: print(end.code, sorted({'torch', 'matplotlib', 'numba'} & sys.modules.keys()))"
+    )
+    places = {"SCRATCH_STORAGE_DIR": str(storage.scratch.root), "PROJECT_STORAGE_DIR": str(storage.project.root)}
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=importing_environment | places, capture_output=True, text=True
+    )
+    assert result.stdout.splitlines()[-1] == "0 []", result
+    assert one_variant.name[:12] in result.stdout
