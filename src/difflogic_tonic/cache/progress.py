@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 15.0
+RATE_LINES = 8
+"""The rate is that since so many lines ago: a run that goes on finds much done at once, which foretells nothing."""
 
 
 class Progress:
@@ -25,7 +28,7 @@ class Progress:
         self._total, self._unit, self._doing, self._enabled = total, unit, doing, enabled
         self._done = 0
         self._lock = threading.Lock()
-        self._started = self._shown = time.monotonic()
+        self._marks = deque([(time.monotonic(), 0)], maxlen=RATE_LINES)
         self._bar = _bar(total, unit, doing) if enabled and sys.stderr.isatty() else None
 
     def advance(self, units: int = 1) -> None:
@@ -36,13 +39,16 @@ class Progress:
         """Bring what is on the screen up to date."""
         if self._bar is not None:
             self._bar.update(self._done - self._bar.n)
-        elif self._enabled and time.monotonic() - self._shown > LINE_SECONDS:
-            self._shown = time.monotonic()
-            rate = self._done / (self._shown - self._started)
-            left = (self._total - self._done) / rate if rate else float("inf")
+        elif self._enabled and (now := time.monotonic()) - self._marks[-1][0] > LINE_SECONDS:
+            since, before = self._marks[0]
+            done = self._done
+            self._marks.append((now, done))
+            rate = (done - before) / (now - since)
+            pace = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+            left = time_text((self._total - done) / rate) if rate else "unknown time"
             log.info(
-                "%s: %s of %s %s, %.0f/s, %.0f s left",
-                *(self._doing, f"{self._done:,}", f"{self._total:,}", self._unit, rate, left),
+                "%s: %s of %s %s, %s/s, %s left",
+                *(self._doing, f"{done:,}", f"{self._total:,}", self._unit, pace, left),
             )
 
     def __enter__(self) -> "Progress":
@@ -54,6 +60,14 @@ class Progress:
         self.show()
         if self._bar is not None:
             self._bar.close()
+
+
+def time_text(seconds: float) -> str:
+    """`45 s`, `12 min` or `3 h 25 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _bar(total: int, unit: str, doing: str) -> "tqdm":
