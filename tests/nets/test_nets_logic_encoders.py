@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difflogic_tonic.nets.logic import LogicNetwork
+from difflogic_tonic.nets.logic import LogicNetwork, encoders
 from difflogic_tonic.nets.logic.encoders import (
     Thermometer,
     distributive_thresholds,
@@ -23,6 +23,14 @@ def test_distributive_thresholds_split_the_positive_counts_of_each_feature():
     counts = torch.tensor([[0, 0, 5], [1, 0, 5], [2, 0, 5], [3, 0, 0], [8, 0, 5]])
     # feature 0: 1 2 3 8, half of them from 3 on; feature 1 never fires; feature 2 is 5 or nothing
     assert distributive_thresholds(counts, 2).tolist() == [[1, 1, 5], [3, 2, 6]]
+
+
+def test_distributive_thresholds_do_not_depend_on_how_many_features_are_sorted_at_once(monkeypatch):
+    counts = torch.poisson(torch.full((20, 11), 1.5), torch.Generator().manual_seed(0)).to(torch.uint8)
+    whole = distributive_thresholds(counts, 3)
+    for at_once in (1, 59, 60):
+        monkeypatch.setattr(encoders, "SORTED_AT_ONCE", at_once)
+        assert torch.equal(distributive_thresholds(counts, 3), whole)
 
 
 @given(seed=st.integers(0, 1000), levels=st.integers(1, 5), samples=st.integers(1, 30))

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 BRIGHTEST = 255
 
+SORTED_AT_ONCE = 2**24
+"""Counts; sorting takes more than 12 bytes for each."""
+
 
 class Thermometer(nn.Module):
     """Counts [batch, ...], features = product of the rest -> bool[batch, levels * features], level by level.
@@ -61,7 +64,12 @@ def distributive_thresholds(counts: Tensor, levels: int) -> Tensor:
     positive count seen; the l-th of L is the quantile l / L of the positive ones, and at least 1 above the one before
     it, so that no bit repeats another. A feature that never fired gets 1, 2, ..., L.
     """
-    counts = counts.flatten(1).float()
+    counts = counts.flatten(1)
+    parts = counts.split(max(1, SORTED_AT_ONCE // len(counts)), 1)
+    return torch.cat([_quantiles(part.float(), levels) for part in parts], 1)
+
+
+def _quantiles(counts: Tensor, levels: int) -> Tensor:
     ordered = counts.masked_fill(counts <= 0, torch.inf).sort(0).values  # positive ones first, ascending
     positive = (counts > 0).sum(0)
     rows = torch.empty(levels, counts.shape[1])
