@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from difflogic_tonic import models
-from difflogic_tonic.config.networks import DiffLogic
+from difflogic_tonic.config.networks import ConvTrees, DiffLogic, Recurrent
 from difflogic_tonic.config.train import TrainConfig
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic import LogicLayer, distributive_thresholds
@@ -57,6 +57,30 @@ def test_a_run_with_a_temperature_schedule_resumes_to_the_bit(
         assert [without_timings(row) for row in resumed.rows] == [without_timings(row) for row in whole.rows]
     steps = [row["temperature"] for row in whole.rows if row["kind"] == "step"]
     assert steps == pytest.approx([2.0 * 0.1 ** (step / len(steps)) for step in range(len(steps))])
+
+
+@pytest.mark.parametrize(
+    "logic",
+    [
+        {"wiring": "learnable", "estimator": "gumbel"},
+        {"architecture": "conv", "conv": ConvTrees(channels=(4, 5), tree_depth=2), "wiring": "learnable"},
+        {"architecture": "conv", "conv": ConvTrees(channels=(4,)), "wiring": "learnable", "backend": "eager"},
+        {"architecture": "conv", "conv": ConvTrees(channels=(4, 5)), "estimator": "gumbel", "parametrization": "walsh"},
+        {"architecture": "recurrent", "recurrent": Recurrent(state=9), "estimator": "gumbel", "num_neurons": 120},
+        {"encoding": "distributive", "thermometer_levels": 2, "estimator": "hard", "num_neurons": 210},
+    ],
+    ids=lambda logic: "-".join(str(value) for value in logic.values() if isinstance(value, str)),
+)
+def test_every_kind_of_logic_network_resumes_to_the_bit(
+    logic: dict[str, Any], workshop: Any, another_workshop: Any
+) -> None:
+    config = with_logic(workshop.config("DiffLogic"), **logic)
+    whole = workshop.train(config)
+    another_workshop.train(config, whole.looks // 3)
+    resumed = another_workshop.train(config, resume=True)
+    weights = resumed.state.model.state_dict()
+    assert all(torch.equal(weights[key], value) for key, value in whole.state.model.state_dict().items())
+    assert [without_timings(row) for row in resumed.rows] == [without_timings(row) for row in whole.rows]
 
 
 def test_a_soft_evaluation_has_the_temperature_of_the_last_step(workshop: Any) -> None:
