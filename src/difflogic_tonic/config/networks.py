@@ -75,7 +75,7 @@ class DiffLogic(Section):
 
     init: Literal["auto", "random", "residual"] = "auto"
     """Initial gates: random, or mostly passing their first input on. `auto` is residual for more than 6 layers
-    and for trees."""
+    and with `architecture: conv`."""
 
     parametrization: Literal["raw", "light", "walsh"] = "raw"
     """What a neuron learns: 16 logits of gates, the 4 corners of its truth table, or 4 Walsh coefficients."""
