@@ -258,6 +258,21 @@ def run_case(case: Case, names: list[str], rounds: int, threads: int, memory: bo
     return rows
 
 
+def scaling(case: Case, rounds: int) -> float:
+    """Wall time of our kernel with one thread over that with two: median of interleaved rounds."""
+    one = contender("kernel", case)
+    ratios = []
+    for _ in range(rounds + 1):
+        times = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            one.step()
+            repeats = max(1, int(0.1 / seconds_per_call(one.step, time.perf_counter, 1)))
+            times.append(seconds_per_call(one.step, time.perf_counter, repeats))
+        ratios.append(times[0] / times[1])
+    return statistics.median(ratios[1:])
+
+
 def print_rows(rows: list[dict[str, Any]]) -> None:
     unit = "CPU" if rows[0]["threads"] == 1 else "wall"
     print(f"\n{rows[0]['case']}, {rows[0]['threads']} thread(s), {unit} ms per step")
@@ -296,6 +311,8 @@ def main(arguments: list[str]) -> int:
         for case in cases:
             rows.append(run_case(case, names, options.rounds, threads, not options.no_memory))
             print_rows(rows[-1])
+    for case in cases:
+        print(f"{case}, kernel, two threads: {scaling(case, options.rounds):.2f} times as fast as one (wall)")
     if options.json:
         options.json.write_text(json.dumps([row for group in rows for row in group], indent=1) + "\n")
     return 0
