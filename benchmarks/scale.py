@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,6 @@ from difflogic_tonic.cache import load_manifest, prepare
 from difflogic_tonic.cache.archives import Member
 from difflogic_tonic.cache.build import Job, find_shard, frame_shard
 from difflogic_tonic.cache.fingerprint import fingerprint_of, parameters_hash, parameters_of
-from difflogic_tonic.cache.folders import FolderSource
 from difflogic_tonic.cache.manifest import Manifest, Recordings, SplitFacts, manifest_text
 from difflogic_tonic.cache.preparation import facts_of
 from difflogic_tonic.cache.publish import copy_variant
@@ -199,13 +199,23 @@ def listing(folder: Path, arguments: argparse.Namespace) -> None:
         {"data": {"name": "FOLDER", "data_root": folder / "raw", "sensor": list(CAMERA)}}
     )
     facts = config.facts.in_layout(config.facts.layouts[-1])  # a folder for each class, no train and test
+    storage = open_storage(StoragePaths(folder / "one", folder / "one"))
     n_files = min(20_000, arguments.rows)
     for number in range(n_files):
         path = folder / "raw" / f"class-{number % 100:04d}" / f"n{number:08d}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-    source = print_step("listing files of a folder", n_files, lambda: FolderSource(facts, folder / "raw", False))
+    root = folder / "raw"
+    source = print_step(
+        "opening a folder of files", n_files, lambda: open_source(config.facts, root, storage, False, False)
+    )
     assert len(source.recordings) == n_files
+    archive = folder / "raw.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in root.rglob("*.npz"):
+            packed.write(path, path.relative_to(root))
+    for when in ("the first time", "again"):
+        print_step(f"opening a zip {when}", n_files, lambda: open_source(config.facts, archive, storage, False, False))
     n = arguments.rows
     names = [f"class-{number % 1000:04d}/n{number:08d}.npz" for number in range(n)]
     found = print_step("placing paths", n, lambda: [(place(name, facts), 280_000) for name in names])
