@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.models.encoding import BinaryFrames
 from difflogic_tonic.nets.logic import LogicNetwork
 from difflogic_tonic.nets.logic.interchange import (
     from_difflogic,
@@ -84,6 +85,16 @@ def test_a_torchlogix_state_goes_there_and_back():
     assert sizes_of(back) == (9, [12, 8])
 
 
+def test_the_state_in_the_file_of_a_trained_model_is_taken_and_made():
+    trained = BinaryFrames(ours(seed=3)).state_dict()
+    assert all(key.startswith("network.") for key in trained)
+    back = from_torchlogix(to_torchlogix(trained), prefix="network.")
+    assert all(torch.equal(back[key], trained[key]) for key in trained)
+    weights, indices = to_difflogic(trained)
+    assert from_difflogic(weights, indices, prefix="network.").keys() == trained.keys()
+    BinaryFrames(ours()).load_state_dict(back)
+
+
 def test_layers_are_ordered_by_number_not_by_spelling():
     theirs = {f"{layer}.weight": torch.full((4, 16), float(layer)) for layer in (10, 9, 2)}
     theirs |= {f"{layer}.connections.indices": torch.zeros(2, 4, dtype=torch.int64) for layer in (10, 9, 2)}
@@ -99,6 +110,8 @@ def test_other_parametrizations_and_other_states_are_refused():
     light = LogicNetwork(9, [12, 8], 2, 2, parametrization="light").state_dict()
     with pytest.raises(ConfigError, match="parametrization raw"):
         to_torchlogix(light)
+    with pytest.raises(ConfigError, match="freeze_wiring"):
+        to_difflogic(LogicNetwork(9, [12, 8], 2, 2, wiring="learnable").state_dict())
     with pytest.raises(ConfigError, match=r"layer 0: weights \(12, 4\)"):
         from_torchlogix({"0.weight": torch.zeros(12, 4), "0.connections.indices": torch.zeros(2, 12)})
     with pytest.raises(ConfigError, match=r"no NUMBER\.weights among the keys 0\.bias"):

@@ -3,6 +3,9 @@
 Ours is that of a `LogicNetwork`: layers.I.weight float[n, 16] and layers.I.wiring int32[2, n], I from 0. All three
 number the sixteen gates alike. tau is in no state; it has to be carried over by hand.
 
+In the file of a trained model, `torch.load("models/JOB/best.pt")["model"]`, and so in one for `model.weights`, the keys
+start with `network.`: such a state can be given as it is, and `prefix="network."` makes one.
+
 | library    | weights   | wiring                     | note                                                          |
 |------------|-----------|----------------------------|---------------------------------------------------------------|
 | difflogic  | I.weights | not saved: `layer.indices` | I counts all modules of the Sequential, it may start at 1     |
@@ -20,7 +23,7 @@ from difflogic_tonic.errors import ConfigError
 State = dict[str, Tensor]
 
 
-def from_difflogic(state: Mapping[str, Tensor], indices: Sequence[tuple[Tensor, Tensor]]) -> State:
+def from_difflogic(state: Mapping[str, Tensor], indices: Sequence[tuple[Tensor, Tensor]], prefix: str = "") -> State:
     """State for `LogicNetwork.load_state_dict`. `indices`: `layer.indices` of each LogicLayer, in order.
 
     difflogic does not save them, and another draw of them predicts something else: they have to come from the model.
@@ -28,7 +31,7 @@ def from_difflogic(state: Mapping[str, Tensor], indices: Sequence[tuple[Tensor, 
     weights = _in_order(state, "weights")
     if len(indices) != len(weights):
         raise ConfigError(f"difflogic state with {len(weights)} logic layers, but the indices of {len(indices)}")
-    return _our_state(weights, [torch.stack((a, b)) for a, b in indices])
+    return _our_state(weights, [torch.stack((a, b)) for a, b in indices], prefix)
 
 
 def to_difflogic(state: Mapping[str, Tensor], first: int = 0) -> tuple[State, list[tuple[Tensor, Tensor]]]:
@@ -38,9 +41,9 @@ def to_difflogic(state: Mapping[str, Tensor], first: int = 0) -> tuple[State, li
     return named, [(wiring[0].long(), wiring[1].long()) for wiring in wirings]
 
 
-def from_torchlogix(state: Mapping[str, Tensor]) -> State:
+def from_torchlogix(state: Mapping[str, Tensor], prefix: str = "") -> State:
     """State for `LogicNetwork.load_state_dict` from that of a Sequential of raw LogicDense layers."""
-    return _our_state(_in_order(state, "weight"), _in_order(state, "connections.indices"))
+    return _our_state(_in_order(state, "weight"), _in_order(state, "connections.indices"), prefix)
 
 
 def to_torchlogix(state: Mapping[str, Tensor], first: int = 0) -> State:
@@ -59,6 +62,9 @@ def sizes_of(state: Mapping[str, Tensor]) -> tuple[int, list[int]]:
 
 
 def _split(state: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    state = {key.removeprefix("network."): tensor for key, tensor in state.items()}
+    if any(key.endswith(".candidates") for key in state):
+        raise ConfigError("learnable wiring has no form in other libraries; freeze_wiring makes a plain network of it")
     weights = _in_order(state, "weight", "layers.")
     if any(weight.shape[1] != 16 for weight in weights):
         raise ConfigError("only networks with parametrization raw have a form in other libraries")
@@ -74,7 +80,7 @@ def _in_order(state: Mapping[str, Tensor], name: str, prefix: str = "") -> list[
     return [found[number] for number in sorted(found)]
 
 
-def _our_state(weights: list[Tensor], wirings: list[Tensor]) -> State:
+def _our_state(weights: list[Tensor], wirings: list[Tensor], prefix: str) -> State:
     if len(weights) != len(wirings):
         raise ConfigError(f"{len(weights)} layers have weights, {len(wirings)} have wiring")
     state: State = {}
@@ -85,6 +91,6 @@ def _our_state(weights: list[Tensor], wirings: list[Tensor]) -> State:
                 f"layer {layer}: weights {tuple(weight.shape)} and wiring {tuple(wiring.shape)};"
                 " n neurons have [n, 16] and [2, n] in the raw parametrization of two-input gates"
             )
-        state[f"layers.{layer}.weight"] = weight.float()
-        state[f"layers.{layer}.wiring"] = wiring.to(torch.int32)
+        state[f"{prefix}layers.{layer}.weight"] = weight.float()
+        state[f"{prefix}layers.{layer}.wiring"] = wiring.to(torch.int32)
     return state
