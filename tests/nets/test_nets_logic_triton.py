@@ -88,6 +88,7 @@ class _Launcher:
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
         assert all(size > 0 for size in grid), grid
+        assert all(size <= 65_535 for size in grid[1:]), grid  # the first axis of a CUDA grid may be longer
         return self.launch
 
 
@@ -99,6 +100,18 @@ def launches_of_one_step(storage: torch.dtype, x: Tensor) -> list[tuple[Any, tup
     stack = gpu.Stack(launches, x.shape[1], [layer.wiring for layer in network.layers], 7, 1.0)  # type: ignore[arg-type]
     gpu.run_with_logits(stack, x, [layer.weight for layer in network.layers], 1.0, storage=storage).sum().backward()
     return launches.made
+
+
+@needs_triton
+def test_a_class_for_each_of_many_neurons_as_in_a_recurrent_network_can_be_launched():
+    from difflogic_tonic.nets.logic import triton_kernels
+
+    wiring = torch.zeros(2, 70_000, dtype=torch.int32)
+    launches = Launches(triton_kernels)
+    stack = gpu.Stack(launches, 1, [wiring], 70_000, 1.0)  # type: ignore[arg-type]
+    coefficients = torch.zeros(70_000, 4, requires_grad=True)
+    gpu.run_with_coefficients(stack, torch.zeros(1, 1, dtype=torch.uint8), coefficients).sum().backward()
+    assert {"forward_groups", "backward_weights"} <= {kernel.__name__ for kernel, *_ in launches.made}
 
 
 def compiled(kernel: Any, args: tuple[Any, ...], options: dict[str, Any], capability: int) -> Any:

@@ -82,7 +82,9 @@ class Call:
         steps = max(1, blocks * classes * self.chunks // _SUMMED_PROGRAMS)
         splits = -(-blocks // steps)
         partial = self.empty(classes, splits, self.stride)
-        self.kernels.forward_groups[(splits, classes, self.chunks)](
+        # classes first: only the first axis of a grid may be longer than 65,535, and a recurrent network has one class
+        # for each neuron of its last layer
+        self.kernels.forward_groups[(classes, splits, self.chunks)](
             x,
             partial,
             stack.wirings[-1],

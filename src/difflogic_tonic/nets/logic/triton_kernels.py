@@ -160,7 +160,7 @@ def forward_groups(
     OCTETS: tl.constexpr,
 ):
     """The last layer: partial f32[classes, splits, stride], sums over steps * ROWS neurons of one class."""
-    split, label = tl.program_id(0), tl.program_id(1)
+    label, split = tl.program_id(0), tl.program_id(1)
     octet = tl.program_id(2) * OCTETS + tl.arange(0, OCTETS)
     total = tl.zeros([ROWS, OCTETS, 8], tl.float32)
     for step in range(steps):
