@@ -1,5 +1,6 @@
 """Defaults that depend on the model, and how the keys of a logic network fit together."""
 
+import math
 from typing import Any
 
 import pytest
@@ -64,6 +65,8 @@ def test_a_pixel_is_as_many_bits_as_it_has_thresholds(logic: dict[str, Any], lev
         ({"thresholds": [1], "encoding": "distributive"}, "distributive finds its own"),
         ({"thresholds": [256]}, "less than or equal to 255"),
         ({"thresholds": []}, "at least 1 item"),
+        ({"tau": math.inf}, "less than or equal to 1000000"),
+        ({"temperature": 1e-42}, "greater than or equal to 0.001"),
         ({"temperature_end": 0.1}, "set both or neither"),
         ({"temperature_schedule": "linear"}, "set both or neither"),
         ({"backend": "difflogic", "parametrization": "walsh"}, "does not compute parametrization: walsh; use auto"),

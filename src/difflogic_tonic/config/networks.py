@@ -70,7 +70,7 @@ class DiffLogic(Section):
     thresholds: tuple[Annotated[int, Field(ge=1, le=255)], ...] | None = Field(default=None, min_length=1, strict=False)
     """Thresholds of one's own, ascending: one for `binary` (events: 1), any number for `thermometer`."""
 
-    tau: Annotated[float, Field(gt=0)] | None = None
+    tau: Annotated[float, Field(ge=1e-6, le=1e6)] | None = None
     """Class scores are sums of outputs divided by tau. Default: √(outputs per class) / 3."""
 
     init: Literal["auto", "random", "residual"] = "auto"
@@ -84,11 +84,11 @@ class DiffLogic(Section):
     """In training, a neuron is the mean of its gates, or its likeliest gate or a sampled one with a straight-through
     gradient. Evaluation reports soft and hard either way."""
 
-    temperature: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    temperature: Annotated[float, Field(ge=1e-3, le=1e3)] = 1.0
     """The logits of a neuron are divided by it: below 1 a soft neuron is more of one gate. Hard evaluation does not
     depend on it."""
 
-    temperature_end: Annotated[float, Field(gt=0, le=1e3)] | None = None
+    temperature_end: Annotated[float, Field(ge=1e-3, le=1e3)] | None = None
     """Temperature at the end of the run, for a `temperature_schedule`."""
 
     temperature_schedule: Literal["none", "linear", "exponential"] = "none"
