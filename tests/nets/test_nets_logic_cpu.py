@@ -260,6 +260,16 @@ def test_a_wiring_written_to_after_the_first_call_is_used_and_checked():
         network(x)
 
 
+def test_wirings_that_are_exchanged_are_used_wherever_they_lie_in_memory():
+    """What is freed by the first exchange may be where the second puts its own."""
+    network, x = LogicNetwork(400, 600, 2, 3, backend="cpu"), bits(4, 400)
+    for seed in range(0, 60, 2):
+        network(x)
+        for other in (LogicNetwork(400, 600, 2, 3, seed=seed), LogicNetwork(400, 600, 2, 3, seed=seed + 1)):
+            network.load_state_dict({key: value.clone() for key, value in other.state_dict().items()}, assign=True)
+        assert torch.equal(network(x), other(x))
+
+
 def test_the_cpu_backend_refuses_what_it_cannot_take():
     with pytest.raises(ConfigError, match=r"backend cpu: weights torch.float64 .* float32 weights"):
         LogicNetwork(**ODD, backend="cpu").double()(bits(3, 37).double())

@@ -23,7 +23,7 @@ class Engine(NamedTuple):
 
 
 # beside the networks, not in them: what ctypes points to can be neither copied nor pickled
-_STACKS: WeakKeyDictionary[nn.Module, tuple[tuple[object, ...], Any]] = WeakKeyDictionary()
+_STACKS: WeakKeyDictionary[nn.Module, tuple[tuple[object, ...], Any, list[Tensor]]] = WeakKeyDictionary()
 
 
 def find_engine(backend: str, x: Tensor, weight: Tensor) -> Engine | None:
@@ -113,5 +113,5 @@ def _stack_of(engine: Engine, network: nn.Module, layers: list[LogicLayer], head
         head.tau,
         packed=packed,
     )
-    _STACKS[network] = (stamp, stack)
+    _STACKS[network] = (stamp, stack, wirings)  # kept alive, so that no other wiring can come to lie where these are
     return stack

@@ -1,7 +1,6 @@
 """Layers of convolutional logic trees as one autograd function on the C kernel (kernel/conv.c)."""
 
 import ctypes
-import logging
 from collections.abc import Sequence
 from ctypes import POINTER, c_int, c_int32, c_int64, c_void_p
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic import cpu
 from difflogic_tonic.nets.logic.conv import LogicConv
 from difflogic_tonic.nets.logic.cpu_build import load_library
-
-log = logging.getLogger(__name__)
 
 _TILE = 16
 _CELLS = 4
@@ -131,7 +128,7 @@ def _grid(rows: int, columns: int, wide: int) -> Tensor:
 
 
 # beside the networks, not in them: what ctypes points to can be neither copied nor pickled
-_STACKS: WeakKeyDictionary[nn.Module, tuple[tuple[object, ...], ConvStack]] = WeakKeyDictionary()
+_STACKS: WeakKeyDictionary[nn.Module, tuple[tuple[object, ...], ConvStack, list[Tensor]]] = WeakKeyDictionary()
 
 
 def run_trees(owner: nn.Module, layers: Sequence[LogicConv], x: Tensor) -> Tensor:
@@ -161,7 +158,8 @@ def _stack_of(kernel: Kernel, owner: nn.Module, layers: Sequence[LogicConv]) -> 
     if known is None or known[0] != stamp:
         for layer in layers:
             layer.check_inputs()
-        known = (stamp, ConvStack(kernel, layers))
+        # the taps are kept alive, so that no others can come to lie where these are
+        known = (stamp, ConvStack(kernel, layers), [layer.taps for layer in layers])
         _STACKS[owner] = known
     return known[1]
 

@@ -39,7 +39,7 @@ class LearnableLayer(LogicLayer):
         self.wiring_logits = nn.Parameter(torch.zeros(candidates.shape))
         with torch.no_grad():
             self.wiring_logits[:, :, 0] = FIRST_LOGIT
-        self._readers: tuple[object, Readers] | None = None
+        self._readers: tuple[object, Readers, Tensor] | None = None
 
     def _connect(self, wiring: Tensor) -> None:
         # a buffer of its own, written in place: kernels know a wiring by where it lies and how often it was written to
@@ -104,7 +104,8 @@ class LearnableLayer(LogicLayer):
         stamp = (self.candidates.data_ptr(), self.candidates._version, self.candidates.device)
         if self._readers is None or self._readers[0] != stamp:
             self.check_inputs()  # a state may have been loaded
-            self._readers = (stamp, readers_of(self.candidates.flatten(0, 1), self.in_features))
+            readers = readers_of(self.candidates.flatten(0, 1), self.in_features)
+            self._readers = (stamp, readers, self.candidates)  # kept alive, so that its place stays its own
         return self._readers[1]
 
 
