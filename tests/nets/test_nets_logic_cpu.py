@@ -191,10 +191,13 @@ def test_the_softmax_of_large_and_far_off_logits_is_right(scale, shift):
         assert float((got.double() - expected).abs().max()) <= 1e-5 * largest + 1e-8
 
 
-def test_weights_that_are_not_a_number_show_in_the_logits_and_gradients():
-    network = LogicNetwork(**ODD, backend="cpu")
+@pytest.mark.parametrize("backend", ["cpu", "eager"])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.parametrize("estimator", ["soft", "hard"])
+def test_weights_that_are_not_a_number_show_in_the_logits_and_gradients(estimator, broken, backend):
+    network = LogicNetwork(**ODD, estimator=estimator, backend=backend)
     with torch.no_grad():
-        network.layers[2].weight[0, 3] = float("nan")
+        network.layers[2].weight[0, 3] = broken
     logits, *grads = gradients(network, bits(5, 37))
     assert bool(logits[:, 0].isnan().all())
     assert bool(grads[2].isnan().any())

@@ -87,6 +87,8 @@ static void NAME(mix)(const float *logits, float inverse_temperature, int64_t n,
         memcpy(norms + 2 * i, rest_norms, left * 8);
     }
     for (i = 0; straight && i < n; i++) {
+        if (norms[2 * i + 1] != norms[2 * i + 1])
+            continue; /* what is not a number stays to be seen */
         int gate = 0;
         for (int g = 1; g < 16; g++)
             gate = logits[16 * i + g] > logits[16 * i + gate] ? g : gate;
