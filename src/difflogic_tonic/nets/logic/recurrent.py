@@ -11,7 +11,7 @@ from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
 from difflogic_tonic.nets.logic.network import GroupSum, LogicNetwork, default_tau
 from difflogic_tonic.nets.logic.parametrization import PARAMETRIZATIONS
-from difflogic_tonic.nets.logic.wiring import WIRINGS, Place, check_connected, random_wiring
+from difflogic_tonic.nets.logic.wiring import WIRINGS, Place, random_wiring
 from difflogic_tonic.nets.steps import PackedSteps, pack_steps
 
 READOUTS: tuple[str, ...] = ("mean", "last")
@@ -134,7 +134,11 @@ def check_state(in_features: int, state: int, widths: Sequence[int], classes: in
     if state < 1 or not widths or min(widths) <= state:
         raise ConfigError(f"state {state} must be at least 1 and smaller than every layer, which have {list(widths)}")
     for before, after in zip((in_features + state, *widths), widths, strict=False):
-        check_connected(before, after - state)
+        if 2 * (after - state) < before:
+            raise ConfigError(
+                f"besides the {state} of the state, {after - state} neurons have {2 * (after - state)} inputs and leave"
+                f" some of {before} unconnected; more neurons or fewer state bits reach them all"
+            )
     if (widths[-1] - state) % classes:
         raise ConfigError(
             f"num_neurons {widths[-1]} without the {state} of the state does not split into {classes} classes"

@@ -58,7 +58,9 @@ def unique_wiring(place: Place, generator: torch.Generator) -> Tensor:
     in_features, neurons = place.in_features, place.neurons
     pairs = in_features * (in_features - 1) // 2
     if neurons > pairs:
-        raise ConfigError(f"wiring unique: {in_features} features have {pairs} pairs, too few for {neurons} neurons")
+        raise ConfigError(
+            f"wiring unique: {in_features} features have {pairs} pairs, too few for {neurons} neurons; use random"
+        )
     cover = _covering_pairs(in_features, generator)
     codes = _fill_with_unused_pairs(_pair_codes(cover, in_features), in_features, neurons, generator)
     codes = codes[torch.randperm(neurons, generator=generator)]
