@@ -159,6 +159,21 @@ class Train(Section):
             raise ValueError(f"train.step_epochs {list(self.step_epochs)} must be ascending")
         return self
 
+    @model_validator(mode="after")
+    def _every_key_counts(self) -> "Train":
+        for key, chooser, choice in (
+            ("momentum", "optimizer", "sgd"),
+            ("step_epochs", "schedule", "step"),
+            ("step_gamma", "schedule", "step"),
+        ):
+            # the default is no sign of an intention: a saved config holds every key
+            if getattr(self, key) != type(self).model_fields[key].default and getattr(self, chooser) != choice:
+                raise ValueError(
+                    f"train.{key} has no effect with {chooser}: {getattr(self, chooser)}; "
+                    f"leave it out, or use {chooser}: {choice}"
+                )
+        return self
+
 
 class TrainConfig(Section):
     """A whole training config. `source` is the file it was read from."""
