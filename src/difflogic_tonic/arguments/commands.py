@@ -1,9 +1,8 @@
-"""The command lines of all entry points. Needs nothing but Python itself, so that `--help` and a mistyped argument are
-answered before any environment is installed."""
+"""The parser of each entry point."""
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ def train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="train.sh",
         description="Train a network on a prepared dataset; the embedded DIGITS_DVS is prepared if it is not there.",
-        epilog="Exit codes: 0 done, 75 stopped and saved (run again with --resume), 130 Ctrl-C, others are errors.",
+        epilog="Exit codes: 0 done, 75 stopped and saved (run again with --resume), 130 Ctrl-C, others are errors. "
+        "Command lines of other programs: --classic NAME ..., with --classic NAME --help for its options.",
     )
+    parser.set_defaults(classic=None)
     parser.add_argument("config", metavar="CONFIG", help="training config, e.g. configs/quickstart.yaml")
     parser.add_argument(
         "job_id", metavar="JOB_ID", nargs="?", help="name of the run; default: base.job_id of the config"
@@ -142,18 +143,6 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0, e.g. 3")
     return int(text)
-
-
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse and check what can be checked without reading a file. Raises `ConfigError`; usage errors exit with 2."""
-    arguments = parser.parse_args(argv)
-    job_id = getattr(arguments, "job_id", None)
-    if job_id is not None:
-        check_job_id(job_id)
-    if getattr(arguments, "place", None) and not arguments.remove:
-        parser.error("--place belongs to --remove VARIANT; without it both places are looked at")
-    arguments.override = override_texts(getattr(arguments, "override", ()))
-    return arguments
 
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {

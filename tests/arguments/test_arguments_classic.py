@@ -1,0 +1,130 @@
+"""Command lines of other programs, as configs and overrides."""
+
+import pytest
+
+from difflogic_tonic.arguments import parse, train_parser
+from difflogic_tonic.config.overrides import parse_overrides
+from difflogic_tonic.errors import ConfigError
+
+
+def read(line: str):
+    return parse(train_parser(), line.split())
+
+
+def overrides(line: str) -> dict[str, object]:
+    return parse_overrides(read(line).override)
+
+
+WHOLE = (
+    "--classic fmnist -T 8 -device cpu -b 256 -epochs 3 -j 2 -data-dir D -out-dir O -amp -cupy -opt sgd -momentum 0.0 "
+    "-lr 0.1 -channels 32 -save-es ES -resume logs/checkpoint_max.pth"
+)
+
+
+def test_every_option_of_the_fashion_mnist_example_becomes_its_key():
+    assert overrides(WHOLE.replace("-save-es ES ", "")) == {
+        "model.snn.steps": 8,
+        "train.device": "cpu",
+        "train.dataloader.batch_size": 256,
+        "train.epochs": 3,
+        "train.dataloader.num_workers": 2,
+        "train.amp": "auto",
+        "model.snn.backend": "fused",
+        "train.optimizer": "sgd",
+        "train.momentum": 0.0,
+        "train.learning_rate": 0.1,
+        "model.snn.channels": 32,
+        "train.continue_from": "logs/checkpoint_max.pth",
+    }
+
+
+def test_what_is_no_key_is_kept_beside_the_config():
+    found = read(WHOLE)
+    assert (found.config, found.classic.prepare) == (
+        "configs/fashionmnist_snn.yaml",
+        "configs/prepare_fashionmnist.yaml",
+    )
+    assert (found.classic.data_dir, found.classic.out_dir, found.classic.save_es) == ("D", "O", "ES")
+    assert "no CuPy" in found.classic.notes[0]
+    # as in that program: with pictures asked for, the checkpoint is only looked at
+    assert parse_overrides(found.override)["model.weights"] == "logs/checkpoint_max.pth"
+
+
+def test_the_run_has_the_name_that_the_program_gives_its_folder():
+    assert read(WHOLE).job_id == "T8_b256_sgd_lr0.1_c32_amp_cupy"
+    assert read("--classic fmnist").job_id == "T4_b128_sgd_lr0.1_c128"
+    assert read("--classic fmnist --job-id mine").job_id == "mine"
+    assert read("--classic resnet --dataset dvsgesture --neuron lif --T 32 --tag first").job_id == (
+        "dvsgesture_spiking_resnet18_lif_T32_first"
+    )
+
+
+def test_options_that_are_not_given_leave_the_config_as_it_is():
+    assert overrides("--classic fmnist") == {}
+
+
+def test_a_checkpoint_of_our_own_resumes_its_job():
+    found = read("--classic fmnist -resume out/checkpoints/T4_b8/step-000000001-000000.ab.pt")
+    assert (found.resume, found.job_id, found.override) == ("always", "T4_b8", [])
+
+
+def test_overrides_and_paths_with_spaces_go_along():
+    found = parse(train_parser(), ["--classic", "fmnist", "-resume", "my runs/it's.pth", "--override", "base.seed=7"])
+    assert parse_overrides(found.override) == {"train.continue_from": "my runs/it's.pth", "base.seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("line", "config", "found"),
+    [
+        ("--classic mnist", "configs/mnist_snn.yaml", {}),
+        ("--classic mnist exp_id=spike data.spike=True", "configs/nmnist_snn_csnn.yaml", {}),
+        (
+            "--classic mnist data.subset=10 train.num_epochs=3",
+            "configs/mnist_snn.yaml",
+            {"data.subset": 0.1, "train.epochs": 3},
+        ),
+        ("--classic mnist data.subset=1", "configs/mnist_snn.yaml", {}),
+        (
+            "--classic resnet --dataset cifar10 --T 6 --amp --save-model",
+            "configs/cifar10_snn_resnet18.yaml",
+            {"model.snn.steps": 6, "train.amp": "auto"},
+        ),
+        ("--classic resnet --dataset cifar10_dvs --T 32", "configs/cifar10dvs_snn_resnet18.yaml", {}),
+        (
+            "--classic dvsgesture -T 20 -tau 3",
+            "configs/dvsgesture_snn_plif.yaml",
+            {"data.prepare": "configs/prepare_dvsgesture_t20.yaml", "model.snn.neuron": "lif", "model.snn.tau": 3.0},
+        ),
+    ],
+)
+def test_other_programs(line: str, config: str, found: dict[str, object]):
+    assert read(line).config == config
+    assert overrides(line) == found
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--classic fminst", r"--classic fminst: expected one of fmnist, dvsgesture, mnist, resnet"),
+        ("--classic", r"--classic: .*expected one argument"),
+        ("--classic fmnist -chanels 8", r"unknown -chanels \(did you mean -channels\?\); it knows -T, .* --override"),
+        ("--classic fmnist -b many", r"--classic fmnist: argument -b: invalid int value: 'many'"),
+        ("--classic fmnist -opt rmsprop", r"argument -opt: invalid choice: 'rmsprop' \(choose from 'sgd', 'adam'\)"),
+        ("--classic mnist data.spik=true", r"unknown data.spik=true \(did you mean data.spike\?\)"),
+        ("--classic mnist data.spike=perhaps", "expected one of true, false"),
+        ("--classic mnist train.num_epochs=few", "expected a whole number, found 'few'"),
+        ("--classic dvsgesture -T 17", r"argument -T: invalid choice: 17 \(choose from 16, 20\)"),
+        ("--classic resnet --dataset cifar10_dvs --T 8", r"--T 8: .* copy configs/prepare_cifar10dvs_t32.yaml"),
+    ],
+)
+def test_what_is_not_known_is_said_in_one_line(line: str, message: str):
+    with pytest.raises(ConfigError, match=message) as caught:
+        read(line)
+    assert "\n" not in str(caught.value)
+
+
+def test_its_help_lists_the_keys(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        read("--classic fmnist --help")
+    assert ended.value.code == 0
+    assert "(model.snn.channels)" in capsys.readouterr().out
