@@ -18,8 +18,8 @@ from difflogic_tonic.models.encoding import BinaryFrames, FrameShape, build_enco
 from difflogic_tonic.nets.cnn import ConvNet
 from difflogic_tonic.nets.logic import ConvLogicNetwork, LogicNetwork, RecurrentLogicNetwork
 from difflogic_tonic.nets.mlp import Perceptron
-from difflogic_tonic.nets.neurons import NeuronRule
-from difflogic_tonic.nets.spiking import SpikingNet
+from difflogic_tonic.nets.spiking.rule import NeuronRule
+from difflogic_tonic.nets.spiking.string_network import SpikingNet
 
 
 def build_difflogic(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:

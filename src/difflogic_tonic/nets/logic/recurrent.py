@@ -12,7 +12,7 @@ from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
 from difflogic_tonic.nets.logic.network import GroupSum, LogicNetwork, default_tau
 from difflogic_tonic.nets.logic.parametrization import PARAMETRIZATIONS
 from difflogic_tonic.nets.logic.wiring import WIRINGS, Place, random_wiring
-from difflogic_tonic.nets.steps import PackedSteps, pack_steps
+from difflogic_tonic.nets.spiking.steps import PackedSteps, pack_steps
 
 READOUTS: tuple[str, ...] = ("mean", "last")
 

@@ -9,46 +9,18 @@ tau = 1 a neuron keeps nothing of the step before. The state lives inside one ca
 float32 whatever the input, because the small changes of a charge are lost in half precision.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from difflogic_tonic.nets import lif_cpu
-from difflogic_tonic.nets.steps import PackedSteps
-from difflogic_tonic.nets.surrogates import SURROGATES
-
-
-@dataclass(frozen=True)
-class NeuronRule:
-    """The constants of a LIF neuron. Raises `ValueError` outside their ranges."""
-
-    tau: float = 2.0
-    """Membrane time constant in steps, >= 1."""
-
-    threshold: float = 1.0
-    reset: str = "hard"
-    detach_reset: bool = True
-    """Leave the reset out of the gradient."""
-
-    surrogate: str = "atan"
-
-    def __post_init__(self) -> None:
-        if not self.tau >= 1:
-            raise ValueError(f"tau {self.tau}: expected at least 1 step")
-        if not self.threshold > 0:
-            raise ValueError(f"threshold {self.threshold}: expected a positive number")
-        if self.reset not in ("hard", "soft"):
-            raise ValueError(f"reset {self.reset!r}: expected hard or soft")
-        if self.surrogate not in SURROGATES:
-            raise ValueError(f"surrogate {self.surrogate!r}: expected one of {', '.join(SURROGATES)}")
-
-    @property
-    def decay(self) -> float:
-        return 1 / self.tau
+from difflogic_tonic.nets.spiking import neuron_cpu
+from difflogic_tonic.nets.spiking.rule import NeuronRule
+from difflogic_tonic.nets.spiking.steps import PackedSteps
+from difflogic_tonic.nets.spiking.stepwise import StepModule
+from difflogic_tonic.nets.spiking.surrogates import SURROGATES
 
 
 class _Spike(torch.autograd.Function):
@@ -64,7 +36,7 @@ class _Spike(torch.autograd.Function):
         return grads[0] * SURROGATES[ctx.surrogate](u), None
 
 
-def lif_reference(x: Tensor, counts: list[int], rule: NeuronRule) -> Tensor:
+def neuron_reference(x: Tensor, counts: list[int], rule: NeuronRule) -> Tensor:
     """Spikes f32 like `x` [sum(counts), ...] of packed steps: the equations above, differentiated by autograd."""
     v = x.new_zeros(x[: counts[0]].shape)
     spikes = []
@@ -78,14 +50,14 @@ def lif_reference(x: Tensor, counts: list[int], rule: NeuronRule) -> Tensor:
     return torch.cat(spikes)
 
 
-class _FusedLIF(torch.autograd.Function):
+class _FusedNeuron(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, counts: list[int], rule: NeuronRule) -> Tensor:
         neurons = x[0].numel()
         ctx.counts = np.asarray(counts, np.int64) * neurons
         ctx.rule = rule
         flat = x.detach().contiguous().view(-1).numpy()
-        s, h = lif_cpu.lif_forward(flat, ctx.counts, rule.decay, rule.threshold, rule.reset == "hard")
+        s, h = neuron_cpu.neuron_forward(flat, ctx.counts, rule.decay, rule.threshold, rule.reset == "hard")
         ctx.save_for_backward(torch.from_numpy(h))
         return torch.from_numpy(s).view(x.shape)
 
@@ -95,7 +67,7 @@ class _FusedLIF(torch.autograd.Function):
         (h,) = ctx.saved_tensors
         rule = ctx.rule
         g = grads[0].contiguous().view(-1).numpy()
-        gx = lif_cpu.lif_backward(
+        gx = neuron_cpu.neuron_backward(
             g,
             h.numpy(),
             ctx.counts,
@@ -108,13 +80,13 @@ class _FusedLIF(torch.autograd.Function):
         return torch.from_numpy(gx).view(grads[0].shape), None, None
 
 
-def lif_fused(x: Tensor, counts: list[int], rule: NeuronRule) -> Tensor:
-    """`lif_reference` in one pass, for float32 on the CPU: the same spikes, the gradient equal to 5e-7."""
-    spikes: Tensor = _FusedLIF.apply(x, counts, rule)
+def neuron_fused(x: Tensor, counts: list[int], rule: NeuronRule) -> Tensor:
+    """`neuron_reference` in one pass, for float32 on the CPU: the same spikes, the gradient equal to 5e-7."""
+    spikes: Tensor = _FusedNeuron.apply(x, counts, rule)
     return spikes
 
 
-class LIF(nn.Module):
+class Neuron(StepModule):
     """A layer of LIF neurons over packed steps, one neuron per element of a sample; no parameters.
 
     `backend`: `reference`, `fused` (CPU), or `auto`, which is fused on the CPU and the reference elsewhere.
@@ -128,7 +100,7 @@ class LIF(nn.Module):
     def forward(self, x: Tensor, steps: PackedSteps) -> Tensor:
         """Currents [sum(counts), ...] to spikes (0 or 1) of the same shape and dtype."""
         fused = self.backend == "fused" or (self.backend == "auto" and x.device.type == "cpu")
-        spikes = (lif_fused if fused else lif_reference)(x.to(torch.float32), steps.counts, self.rule)
+        spikes = (neuron_fused if fused else neuron_reference)(x.to(torch.float32), steps.counts, self.rule)
         return spikes.to(x.dtype)
 
     def extra_repr(self) -> str:

@@ -1,6 +1,6 @@
 """Spiking networks over sequences of frames, built from a string such as `12C5-MP2-64C5-MP2-FC10`.
 
-A layer with weights feeds LIF neurons. The neurons come after the normalisation and pooling that follow the weights
+A layer with weights feeds spiking neurons. The neurons come after the normalisation and pooling that follow the weights
 (pooling currents first leaves a quarter of the neurons to compute), and before dropout. The last dense layer is read
 out without spikes (`membrane`) or by its firing rate (`rate`).
 """
@@ -10,28 +10,16 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from difflogic_tonic.nets.architecture import Layer, read_architecture
 from difflogic_tonic.nets.initial import compress_counts, seeded
-from difflogic_tonic.nets.neurons import LIF, NeuronRule, leaky_membrane
-from difflogic_tonic.nets.steps import PackedSteps, pack_steps
+from difflogic_tonic.nets.spiking.architecture import Layer, read_architecture
+from difflogic_tonic.nets.spiking.dropout import SequenceDropout
+from difflogic_tonic.nets.spiking.neurons import Neuron, leaky_membrane
+from difflogic_tonic.nets.spiking.rule import NeuronRule
+from difflogic_tonic.nets.spiking.steps import pack_steps
+from difflogic_tonic.nets.spiking.stepwise import StepSequential
 
 _RATE_GAIN = 10.0
 """Rates lie in [0, 1]; as logits they could not express a probability above 0.23 among ten classes."""
-
-
-class SequenceDropout(nn.Module):
-    """Dropout whose mask is drawn once per sample and kept over its steps: a unit is there or not for the sequence."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, x: Tensor, steps: PackedSteps) -> Tensor:
-        """Packed steps [sum(counts), ...] to the same."""
-        if not self.training or self.probability == 0:
-            return x
-        mask = nn.functional.dropout(x.new_ones(x[: steps.counts[0]].shape), self.probability)
-        return x * steps.repeat(mask)
 
 
 class SpikingNet(nn.Module):
@@ -61,15 +49,13 @@ class SpikingNet(nn.Module):
         self.readout = readout
         self.rule = rule
         with seeded(seed):
-            self.layers = nn.ModuleList(_modules(layers, rule, dropout, backend))
-        self.output = LIF(rule, backend) if readout == "rate" else None
+            self.layers = StepSequential(*_modules(layers, rule, dropout, backend))
+        self.output = Neuron(rule, backend) if readout == "rate" else None
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Counts [T, B, P, H, W] and the number of true steps of each sample i64[B] to logits f32[B, classes]."""
         steps = pack_steps(x.shape[0], x.shape[1], lengths, x.device)
-        x = compress_counts(steps.pack(x))
-        for layer in self.layers:
-            x = layer(x, steps) if isinstance(layer, LIF | SequenceDropout) else layer(x)
+        x = self.layers(compress_counts(steps.pack(x)), steps)
         n_steps = x.new_ones(len(x), 1, dtype=torch.float32)
         if self.output is None:
             return steps.sum(leaky_membrane(x, steps, self.rule.decay)) / steps.sum(n_steps)
@@ -81,7 +67,7 @@ def _modules(layers: list[Layer], rule: NeuronRule, dropout: float, backend: str
     waiting = False  # weights whose neurons have not been placed yet
     for index, layer in enumerate(layers):
         if waiting and (layer.has_weights or layer.kind == "dropout"):
-            modules.append(LIF(rule, backend))
+            modules.append(Neuron(rule, backend))
             waiting = False
         if layer.kind == "dense" and len(layer.input_shape) > 1:
             modules.append(nn.Flatten())

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from difflogic_tonic.nets.steps import pack_steps
+from difflogic_tonic.nets.spiking.steps import pack_steps
 
 CPU = torch.device("cpu")
 

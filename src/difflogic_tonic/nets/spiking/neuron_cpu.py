@@ -1,8 +1,8 @@
-"""LIF neurons over all steps in one pass forward and one backward, on the CPU.
+"""Spiking neurons over all steps in one pass forward and one backward, on the CPU.
 
 Step-by-step autograd writes and reads every intermediate of every step; here the membrane of a block of neurons stays
 in the first-level cache, and the membrane before its reset is all that is kept for the backward pass. The operations
-and their order are those of `neurons.lif_reference`, without contraction, so that the spikes are the same to the bit.
+and their order are those of `neurons.neuron_reference`, without contraction, so that the spikes are equal to the bit.
 
 Steps lie one after the other, `counts[t]` samples in step t, never more than in the step before (`steps.PackedSteps`):
 neuron i of a step is neuron i of the next one, as long as that one is long enough.
@@ -111,7 +111,7 @@ def _backward(
                 gv[i] = g_charged * (one - decay)
 
 
-def lif_forward(
+def neuron_forward(
     x: Floats, counts: npt.NDArray[np.int64], decay: float, threshold: float, hard: bool
 ) -> tuple[Floats, Floats]:
     """Spikes and membranes before reset, both f32 like `x` [sum(counts)]; `counts` is in neurons, not samples."""
@@ -121,7 +121,7 @@ def lif_forward(
     return s, h
 
 
-def lif_backward(
+def neuron_backward(
     g: Floats,
     h: Floats,
     counts: npt.NDArray[np.int64],

@@ -7,7 +7,7 @@ A neuron spikes where u = h - threshold >= 0. The backward pass uses one of
     fast_sigmoid  1 / (1 + 25 |u|)²          Zenke and Ganguli 2018
     triangle      max(0, 1 - |u|)            Esser et al. 2016
 
-All are 1 at the threshold. `lif_cpu` has the same four for its kernel.
+All are 1 at the threshold. `neuron_cpu` has the same four for its kernel.
 """
 
 import math

@@ -2,9 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from difflogic_tonic.nets.neurons import LIF, NeuronRule
-from difflogic_tonic.nets.spiking import SequenceDropout, SpikingNet
-from difflogic_tonic.nets.steps import pack_steps
+from difflogic_tonic.nets.spiking.dropout import SequenceDropout
+from difflogic_tonic.nets.spiking.neurons import Neuron
+from difflogic_tonic.nets.spiking.rule import NeuronRule
+from difflogic_tonic.nets.spiking.steps import pack_steps
+from difflogic_tonic.nets.spiking.string_network import SpikingNet
 
 FRAME = (2, 8, 7)
 SMALL = "6C3-BN-MP2-DP0.3-5C2-FC4"
@@ -25,12 +27,12 @@ def kinds(net: SpikingNet) -> list[str]:
 
 def test_neurons_stand_after_normalisation_and_pooling_and_before_dropout():
     assert kinds(make_net()) == [
-        "Conv2d", "BatchNorm2d", "MaxPool2d", "LIF", "SequenceDropout", "Conv2d", "LIF", "Flatten", "Linear",
+        "Conv2d", "BatchNorm2d", "MaxPool2d", "Neuron", "SequenceDropout", "Conv2d", "Neuron", "Flatten", "Linear",
     ]  # fmt: skip
 
 
 def test_dropout_of_the_config_stands_before_the_last_dense_layer():
-    assert kinds(make_net("FC9-FC4", dropout=0.2)) == ["Flatten", "Linear", "LIF", "SequenceDropout", "Linear"]
+    assert kinds(make_net("FC9-FC4", dropout=0.2)) == ["Flatten", "Linear", "Neuron", "SequenceDropout", "Linear"]
 
 
 @pytest.mark.parametrize("readout", ["membrane", "rate"])
@@ -119,7 +121,7 @@ def test_every_layer_learns():
     net = make_net()
     net(some_frames(5, 8)).square().sum().backward()
     assert all(p.grad.abs().max() > 0 for p in net.parameters())
-    assert any(isinstance(layer, LIF) for layer in net.layers)
+    assert any(isinstance(layer, Neuron) for layer in net.layers)
     assert not any(isinstance(layer, nn.ReLU) for layer in net.layers)
 
 

@@ -1,0 +1,14 @@
+"""Spiking networks over sequences of frames.
+
+| module           | what it holds                                                               |
+|------------------|-----------------------------------------------------------------------------|
+| `string_network` | networks built from a string such as 12C5-MP2-64C5-MP2-FC10                 |
+| `architecture`   | the parser of such strings                                                  |
+| `stepwise`       | layers in a row, over packed steps                                          |
+| `neurons`        | neurons over time: one module, a plain autograd reference and fused kernels |
+| `rule`           | their constants                                                             |
+| `neuron_cpu`     | the kernel of the CPU                                                       |
+| `surrogates`     | derivatives that stand in for the step function's                           |
+| `dropout`        | dropout over the steps of a sequence                                        |
+| `steps`          | sequences of unequal length without their padding                           |
+"""
