@@ -1,0 +1,51 @@
+"""Functions of one's own that a config names as `module:function`."""
+
+import hashlib
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from difflogic_tonic.errors import ConfigError
+
+_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", re.ASCII)
+
+
+def is_own_code(name: str) -> bool:
+    """Whether `name` has the form `module:function`."""
+    return _NAME.fullmatch(name) is not None
+
+
+def load_own_function(key: str, name: str) -> Callable[..., Any]:
+    """The function `module:function` that the config key `key` names. Its module is run.
+
+    Raises `ConfigError` if there is no such module or function. What the module raises itself is not caught.
+    """
+    module, _, function_name = name.partition(":")
+    source = source_file(key, name)
+    function = getattr(importlib.import_module(module), function_name, None)
+    if not callable(function):
+        raise ConfigError(f"{key}: {name}: {source} has no function {function_name}")
+    return function  # type: ignore[no-any-return]
+
+
+def source_digest(key: str, name: str) -> str:
+    """SHA-256 (hex) of the file in which the function is: also what it calls there decides what it does."""
+    return hashlib.sha256(source_file(key, name).read_bytes()).hexdigest()
+
+
+def source_file(key: str, name: str) -> Path:
+    """The source file of the module in `module:function`, without running it. Raises `ConfigError` if there is none."""
+    module = name.partition(":")[0]
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # of a package above it
+        found = None
+    if found is None or found.origin is None or not found.origin.endswith(".py"):
+        raise ConfigError(
+            f"{key}: {name}: there is no module {module}; put {module.replace('.', '/')}.py beside main.py, "
+            "or its folder into PYTHONPATH"
+        )
+    return Path(found.origin)

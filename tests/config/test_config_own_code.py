@@ -1,0 +1,55 @@
+"""Functions of one's own, named module:function."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from difflogic_tonic.config.own_code import is_own_code, load_own_function, source_digest
+from difflogic_tonic.errors import ConfigError
+
+KEY = "train.optimizer"
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A module `my_parts` that can be imported."""
+    path = tmp_path / "my_parts.py"
+    path.write_text("def double(x):\n    return 2 * x\n\nnumber = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield path
+    sys.modules.pop("my_parts", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a:f", True), ("a.b_1:f", True), ("adam", False), ("a:", False), (":f", False), ("a:f()", False), ("1:f", False)],
+)
+def test_its_form(name: str, expected: bool):
+    assert is_own_code(name) == expected
+
+
+def test_the_function_is_found(module: Path):
+    assert load_own_function(KEY, "my_parts:double")(4) == 8
+
+
+@pytest.mark.parametrize("name", ["my_parts:number", "my_parts:missing"])
+def test_a_function_that_is_not_there_is_named_with_its_file(name: str, module: Path):
+    with pytest.raises(ConfigError, match=rf"{KEY}: {name}: .*my_parts\.py has no function {name[9:]}"):
+        load_own_function(KEY, name)
+
+
+@pytest.mark.parametrize("name", ["no_such_module:f", "no_such.package:f", "sys:exit", "email.no_such:f"])
+def test_a_module_that_is_not_there_is_an_error_that_says_where_to_put_it(name: str):
+    with pytest.raises(ConfigError, match=f"{KEY}: {name}: there is no module .* beside main.py, or .* PYTHONPATH"):
+        source_digest(KEY, name)
+
+
+def test_its_digest_changes_with_the_file_and_not_with_the_function(module: Path):
+    before = source_digest(KEY, "my_parts:double")
+    assert source_digest(KEY, "my_parts:number") == before
+    module.write_text("def double(x):\n    return x + x\n")
+    assert source_digest(KEY, "my_parts:double") != before
