@@ -9,7 +9,7 @@ from torch import Tensor
 
 from difflogic_tonic.data.augment_kernels import ONE
 from difflogic_tonic.data.batch import unpack_bits
-from difflogic_tonic.data.draws import words_on_device
+from difflogic_tonic.data.draws import sixteen_bits
 
 if TYPE_CHECKING:
     from difflogic_tonic.data.augment import Mixes, Moves
@@ -69,7 +69,7 @@ class Pending:
         frames = moved.flatten(2)
         zero_below, highest_from, highest = self.noise
         if zero_below or highest_from < ONE:
-            draws = _draws(keys, self.steps, n)
+            draws = sixteen_bits(keys, self.steps, n)
             frames = frames.masked_fill(draws < zero_below, 0).masked_fill(draws >= highest_from, highest)
         return (frames * own).unflatten(2, batch.frame_shape)
 
@@ -100,20 +100,13 @@ def _sources(
     return torch.where(inside, row * width + column, 0).flatten(1), inside.to(torch.uint8).flatten(1)
 
 
-def _draws(keys: Tensor, steps: int, n: int) -> Tensor:
-    """16-bit draws of all pixels as i32[B, steps, n]: four in a word, a new word for each frame."""
-    words = (n + 3) // 4
-    parts = words_on_device(keys, steps * words).view(torch.int16).view(len(keys), steps, 4 * words)
-    return parts[..., :n].int() & 0xFFFF
-
-
 def _mix(frames: Tensor, kept: Tensor, others: Tensor, mixes: Tensor) -> None:
     """In place: others u8[M, T, P, H, W] into u8[B, T, P, H, W]."""
     into, boxed, weights, top, left, bottom, right, rounding = mixes
     steps, height, width = frames.shape[1], *frames.shape[3:]
     own = frames[into]
     share = weights.int()[:, None, None]
-    draws = _draws(rounding, steps, own[0, 0].numel())
+    draws = sixteen_bits(rounding, steps, own[0, 0].numel())
     blend = share * own.flatten(2).int() + (ONE - share) * others.flatten(2).int() + draws
     blended = (blend >> 16).to(torch.uint8).view_as(own)
     y, x = torch.arange(height, device=own.device).unsqueeze(1), torch.arange(width, device=own.device)

@@ -60,6 +60,13 @@ def words_on_device(key: Tensor, n: int) -> Tensor:
     return words ^ _shifted(words, 31)
 
 
+def sixteen_bits(key: Tensor, steps: int, n: int) -> Tensor:
+    """Numbers below 2**16 as i32[B, steps, n]: four of a word of the stream `key` i64[B], a new word for each step."""
+    words = (n + 3) // 4
+    parts = words_on_device(key, steps * words).view(torch.int16).view(len(key), steps, 4 * words)
+    return parts[..., :n].int() & 0xFFFF
+
+
 def _shifted(words: Tensor, bits: int) -> Tensor:
     """A shift of i64 to the right that brings in zeros: the tensor's own brings in the sign."""
     return (words >> bits) & ((1 << (64 - bits)) - 1)

@@ -2,6 +2,9 @@
 
 | module           | what it holds                                                               |
 |------------------|-----------------------------------------------------------------------------|
+| `model`          | a network between its input and its head                                    |
+| `inputs`         | what it sees at each step: frames of events, images coded in time           |
+| `heads`          | readouts: from the outputs of every step to class scores                    |
 | `string_network` | networks built from a string such as 12C5-MP2-64C5-MP2-FC10                 |
 | `architecture`   | the parser of such strings                                                  |
 | `stepwise`       | layers in a row, over packed steps                                          |
