@@ -79,7 +79,8 @@ def mean_over_steps(values: Tensor, steps: PackedSteps) -> Tensor:
 def keeping_steps(model: nn.Module) -> Iterator[list[StepOutputs]]:
     """Inside, the one head in `model` appends what it says at every step of each call to the list."""
     (head,) = (module for module in model.modules() if isinstance(module, Head))
-    head._kept = kept = []
+    kept: list[StepOutputs] = []
+    head._kept = kept
     try:
         yield kept
     finally:
