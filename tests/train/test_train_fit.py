@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from difflogic_tonic.config.train import Train
+from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import expand
 from difflogic_tonic.nets.logic import hard_mode
 from difflogic_tonic.runs.signals import StopRequest

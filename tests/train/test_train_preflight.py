@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from difflogic_tonic.config.train import Train
+from difflogic_tonic.config.training import Train
 from difflogic_tonic.errors import StorageFull
 from difflogic_tonic.runs.checkpoint import Position
 from difflogic_tonic.train import preflight

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from difflogic_tonic.config.train import Train
+from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.data.batch import Mixed
 from difflogic_tonic.errors import ConfigError, TrainingDiverged

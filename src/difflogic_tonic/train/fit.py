@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from difflogic_tonic.config.networks import DiffLogic
-from difflogic_tonic.config.train import Train
+from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import StorageError, TrainingDiverged
 from difflogic_tonic.models import logits

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from difflogic_tonic.config.train import Train
+from difflogic_tonic.config.training import Train
 from difflogic_tonic.runs.metrics import Row
 from difflogic_tonic.train.state import Progress
 

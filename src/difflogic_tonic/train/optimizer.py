@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from difflogic_tonic.config.train import Train
+from difflogic_tonic.config.training import Train
 
 
 def build_optimizer(config: Train, model: nn.Module) -> torch.optim.Optimizer:

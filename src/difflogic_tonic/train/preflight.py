@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from difflogic_tonic.config.train import Train
+from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import OutOfMemory
 from difflogic_tonic.models import logits

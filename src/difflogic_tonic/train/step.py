@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from difflogic_tonic.config.train import Train
+from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import TrainingDiverged
 from difflogic_tonic.models import logits as logits_of
