@@ -1,0 +1,165 @@
+"""What a spiking network does, counted: spikes, synaptic operations, membranes.
+
+    rate              spikes / (neurons · steps · samples), of a layer or of the whole network
+    spikes per sample spikes of all layers / samples
+    SynOps            for every spike that a layer with weights receives, the weights it meets: what is added up by
+                      hardware that computes on spikes only. Layers that receive anything but 0 and 1 (the first one
+                      on images, what follows an average pooling) multiply instead: they count as MACs
+    near threshold    share of membranes, after the charge and before the reset, within 0.1 thresholds of it
+
+Everything is in whole numbers, so that counts do not depend on the order or the size of batches. It costs a multiple of
+the forward pass and happens only inside `counting`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from difflogic_tonic.nets.spiking.neurons import Neuron
+from difflogic_tonic.nets.spiking.steps import PackedSteps
+
+NEAR = 0.1
+"""Of the threshold: how far a membrane may be from it to be near."""
+
+HISTOGRAM = (-2.0, 2.0, 40)
+"""First and last edge in thresholds, and bins of the membrane histogram; what lies outside is in the outer bins."""
+
+BUSY = 0.3
+"""Spikes per neuron and step above which a layer is no longer sparse."""
+
+
+@dataclass
+class SpikeCounts:
+    """Sums over `n_samples` samples; names are those of `named_modules`.
+
+    `spikes`, `places` (neurons · steps · samples), `near` and `histogram` by layer of neurons, `synops` and `macs` by
+    layer with weights.
+    """
+
+    n_samples: int = 0
+    spikes: dict[str, int] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+    near: dict[str, int] = field(default_factory=dict)
+    histogram: dict[str, list[int]] = field(default_factory=dict)
+    synops: dict[str, int] = field(default_factory=dict)
+    macs: dict[str, int] = field(default_factory=dict)
+
+    def rates(self) -> dict[str, float]:
+        """Spikes per neuron and step of each layer."""
+        return {name: spikes / self.places[name] for name, spikes in self.spikes.items()}
+
+    @property
+    def global_rate(self) -> float:
+        """That of all neurons together; not the mean of the layers' rates."""
+        return sum(self.spikes.values()) / sum(self.places.values())
+
+    def busy_layers(self) -> dict[str, float]:
+        """The layers above `BUSY`, with their rates."""
+        return {name: rate for name, rate in self.rates().items() if rate > BUSY}
+
+    def metrics(self) -> dict[str, Any]:
+        """All of it as plain data, ready for a file; empty where nothing was counted."""
+        if not self.n_samples:
+            return {}
+        found: dict[str, Any] = {
+            "spikes_samples": self.n_samples,
+            "spikes_global_rate": self.global_rate,
+            "spikes_per_sample": sum(self.spikes.values()) / self.n_samples,
+            "synops_per_sample": sum(self.synops.values()) / self.n_samples,
+            "macs_per_sample": sum(self.macs.values()) / self.n_samples,
+        }
+        found |= {f"spikes_rate_{name}": rate for name, rate in self.rates().items()}
+        found |= {f"spikes_near_threshold_{name}": near / self.places[name] for name, near in self.near.items()}
+        found["spikes_histogram"] = {name: list(bins) for name, bins in self.histogram.items()}
+        return found
+
+
+@contextmanager
+def counting(model: nn.Module, counts: SpikeCounts) -> Iterator[None]:
+    """Inside, every call of `model` adds to `counts`; the caller adds to `counts.n_samples`."""
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, Neuron):
+            hooks.append(module.register_forward_hook(partial(_count_spikes, counts, name)))
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            hooks.append(module.register_forward_hook(partial(_count_operations, counts, name)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@torch.no_grad()
+def _count_spikes(counts: SpikeCounts, name: str, neuron: Neuron, inputs: tuple[Any, ...], spikes: Tensor) -> None:
+    _add(counts.spikes, name, int(spikes.sum(dtype=torch.float64)))
+    _add(counts.places, name, spikes.numel())
+    relative = membranes(neuron, *inputs) / neuron.rule.threshold
+    _add(counts.near, name, int(((relative - 1).abs() < NEAR).sum()))
+    low, high, bins = HISTOGRAM
+    found = torch.histc(relative.clamp(low, high), bins, low, high).to(torch.int64).tolist()
+    before = counts.histogram.get(name, [0] * bins)
+    counts.histogram[name] = [old + new for old, new in zip(before, found, strict=True)]
+
+
+@torch.no_grad()
+def _count_operations(
+    counts: SpikeCounts, name: str, layer: nn.Conv2d | nn.Linear, inputs: tuple[Tensor], outputs: Tensor
+) -> None:
+    (x,) = inputs
+    if not bool(((x == 0) | (x == 1)).all()):
+        _add(counts.macs, name, outputs.numel() * layer.weight[0].numel())
+        return
+    if isinstance(layer, nn.Linear):
+        _add(counts.synops, name, int(x.sum(dtype=torch.float64)) * layer.out_features)
+        return
+    at = x.sum((0, 1), dtype=torch.float64)
+    reached = int((at * _windows_over(layer, at.shape, outputs.shape[2:])).sum())
+    _add(counts.synops, name, reached * (layer.out_channels // layer.groups))
+
+
+def _windows_over(layer: nn.Conv2d, image: torch.Size, places: torch.Size) -> Tensor:
+    """How many places of the output read each pixel, f64[H, W]: fewer at the border, and with a stride."""
+    assert not isinstance(layer.padding, str), "padding is given in pixels here"
+    ones = layer.weight.new_ones(1, 1, *places, dtype=torch.float64)
+    kernel = layer.weight.new_ones(1, 1, *layer.kernel_size, dtype=torch.float64)
+    left_over = [
+        side - ((n - 1) * stride - 2 * padding + dilation * (size - 1) + 1)
+        for side, n, stride, padding, dilation, size in zip(
+            image, places, layer.stride, layer.padding, layer.dilation, layer.kernel_size, strict=True
+        )
+    ]
+    read = F.conv_transpose2d(
+        ones,
+        kernel,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        output_padding=left_over,
+    )
+    return read[0, 0]
+
+
+def _add(counts: dict[str, int], name: str, n: int) -> None:
+    counts[name] = counts.get(name, 0) + n
+
+
+def membranes(neuron: Neuron, x: Tensor, steps: PackedSteps) -> Tensor:
+    """Membranes f32 [sum(counts), ...] after the charge and before the reset, as `neuron` computes them from `x`."""
+    rule = neuron.rule
+    x = x.to(torch.float32)
+    v = x.new_zeros(x[: steps.counts[0]].shape)
+    charged = []
+    for current in x.split(steps.counts):
+        v = v[: len(current)]
+        h = v + (current - v) * rule.decay
+        fired = (h - rule.threshold >= 0).to(h.dtype)
+        v = h * (1 - fired) if rule.reset == "hard" else h - rule.threshold * fired
+        charged.append(h)
+    return torch.cat(charged)
