@@ -251,14 +251,15 @@ def test_a_copy_that_lost_something_is_reported_once(
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('"events_per_frame": 10', '"events_per_frame": 11'), ("00003.bin", "00083.bin")]
+    ("old", "new"),
+    [('"events_per_frame": 10', '"events_per_frame": 11'), ("00003.bin", "00083.bin"), ('"storage"', '\n"storage"')],
 )
-def test_a_changed_manifest_does_not_have_its_fingerprint(prepared: Prepared, old: str, new: str) -> None:
+def test_a_changed_manifest_does_not_have_its_checksum(prepared: Prepared, old: str, new: str) -> None:
     path = prepared.path / "manifest.json"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(CacheCorrupt, match=r"manifest\.json is damaged .*fingerprint"):
+    with pytest.raises(CacheCorrupt, match=r"manifest\.json is damaged .*checksum"):
         load_manifest(prepared.path)
 
 

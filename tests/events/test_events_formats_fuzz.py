@@ -6,9 +6,6 @@ the input, and a hundred times faster.
 """
 
 import io
-import os
-import random
-import resource
 import struct
 import zipfile
 from collections.abc import Callable
@@ -21,26 +18,14 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from damage import changed, changes, long_run, peak_kib
 from difflogic_tonic.errors import RecordingError
 from difflogic_tonic.events import encode_atis, make_events
 from difflogic_tonic.events.formats import FORMATS, decode
 
 N = 20
 EVENTS = make_events(np.arange(N) % 5, np.arange(N) % 3, np.arange(N) * 100, np.arange(N) % 2)
-LONG_RUN = int(os.environ.get("DIFFLOGIC_FUZZ", "100000"))
 MEMORY_KIB = 200 << 10  # the files are at most 20 kB, and nothing grows more than a thousandfold
-SPECIAL = (
-    b"\xff" * 4,
-    b"\xff\xff\xff\x7f",
-    b"\0\0\0\x80",
-    b"\0" * 8,
-    b"\xff" * 8,
-    b"\n",
-    b"%",
-    b"#",
-    b"9" * 30,
-    b"1e999",
-)
 
 
 def aedat2() -> bytes:
@@ -156,33 +141,6 @@ SEEDS: dict[str, list[Callable[[], bytes]]] = {
 }
 """Format → small whole files of it. Formats that differ only in a map or an order share these."""
 
-positions = st.floats(0, 1, exclude_max=True)
-changes = st.one_of(
-    st.tuples(st.just("set"), positions, st.binary(min_size=1, max_size=1)),
-    st.tuples(st.just("set"), positions, st.sampled_from(SPECIAL)),
-    st.tuples(st.just("flip"), positions, st.integers(0, 7)),
-    st.tuples(st.just("insert"), positions, st.one_of(st.binary(max_size=8), st.sampled_from(SPECIAL))),
-    st.tuples(st.just("remove"), positions, st.integers(1, 64)),
-    st.tuples(st.just("cut"), positions, st.just(0)),
-)
-
-
-def changed(data: bytes, steps: list[tuple[str, float, object]]) -> bytes:
-    out = bytearray(data)
-    for what, position, value in steps:
-        at = int(position * len(out))
-        if what == "set":
-            out[at : at + len(value)] = value
-        elif what == "insert":
-            out[at:at] = value
-        elif what == "remove":
-            del out[at : at + value]
-        elif what == "cut":
-            del out[at:]
-        elif out:
-            out[at] ^= 1 << value
-    return bytes(out)
-
 
 def check(data: bytes, format_name: str) -> None:
     """Decode, whatever comes of it: events in equal columns, or an error of one line that names the file."""
@@ -199,10 +157,6 @@ def check(data: bytes, format_name: str) -> None:
     assert len({len(column) for column in found}) == 1
     assert [column.dtype for column in found] == [np.uint16, np.uint16, np.int64, np.uint8]
     assert not len(events) or events.p.max() <= 1
-
-
-def peak_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def files(format_name: str) -> list[bytes]:
@@ -234,35 +188,10 @@ def test_damage_gives_events_or_an_error(format_name: str):
     assert peak_kib() - before < MEMORY_KIB
 
 
-def random_steps(rng: random.Random) -> list[tuple[str, float, object]]:
-    """As `changes`, with the larger cuts rarer: most of the files should get past their headers."""
-    steps: list[tuple[str, float, object]] = []
-    for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
-        position, kind = rng.random(), rng.randrange(10)
-        if kind < 4:
-            steps.append(("flip", position, rng.randrange(8)))
-        elif kind < 6:
-            steps.append(("set", position, rng.choice(SPECIAL)))
-        elif kind < 8:
-            steps.append(("set", position, rng.randbytes(1)))
-        elif kind == 8:
-            steps.append(("insert", position, rng.choice((rng.randbytes(4), rng.choice(SPECIAL)))))
-        else:
-            steps.append(("cut", position, 0) if rng.random() < 0.2 else ("remove", position, rng.randrange(1, 16)))
-    return steps
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("format_name", SEEDS)
 def test_much_damage_gives_events_or_an_error(format_name: str):
     seeds = files(format_name)
     before = peak_kib()
-    for number in range(LONG_RUN):
-        rng = random.Random(number)
-        data = changed(rng.choice(seeds), random_steps(rng))
-        try:
-            check(data, format_name)
-        except BaseException as error:
-            error.add_note(f"input {number} of {format_name}: {data!r}")
-            raise
+    long_run(seeds, lambda data: check(data, format_name))
     assert peak_kib() - before < MEMORY_KIB

@@ -86,8 +86,7 @@ def garble_the_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text("{")
 
 
-def swap_the_manifest(folder: Path) -> None:
-    """By that of another variant."""
+def change_the_manifest(folder: Path) -> None:
     manifest = folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"seed": 42', '"seed": 43'))
 
@@ -97,7 +96,7 @@ DAMAGES = {
     cut_a_shard: "train-00000.h5 has 100 bytes, expected",
     lose_the_manifest: "manifest.json is missing",
     garble_the_manifest: "manifest.json is damaged",
-    swap_the_manifest: "do not have its fingerprint",
+    change_the_manifest: "does not have its checksum",
 }
 
 

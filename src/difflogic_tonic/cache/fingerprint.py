@@ -103,16 +103,11 @@ def parameters_hash(parameters: dict[str, Any]) -> str:
 
 
 def fingerprint_of(parameters: dict[str, Any], recordings: Iterable[Listed]) -> str:
-    """SHA-256 (hex) of the parameters and of relative path and size of every source file, in the order of the paths.
+    """SHA-256 (hex) of the parameters and of relative path and size of every source file, listed in any order.
 
-    With a function of one's own that slices, its name and a hyphen are in front.
+    70,000 take about 0.15 s. With a function of one's own that slices, its name and a hyphen are in front.
     """
-    return fingerprint_of_files(parameters, ((recording.path, recording.size) for recording in recordings))
-
-
-def fingerprint_of_files(parameters: dict[str, Any], files: Iterable[tuple[str, int]]) -> str:
-    """`fingerprint_of` for (path, size) pairs in any order; 70,000 take about 0.15 s."""
-    files = sorted(files)
+    files = sorted((recording.path, recording.size) for recording in recordings)
     digest = hashlib.sha256(canonical_json({"parameters": parameters, "files": files})).hexdigest()
     function = parameters.get("custom_slicing", "").rpartition(":")[2]
     return f"{function}-{digest}" if function else digest
