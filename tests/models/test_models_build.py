@@ -4,6 +4,7 @@ import torch
 from difflogic_tonic import models
 from difflogic_tonic.config.networks import Model
 from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.nets.spiking.neurons import Neuron
 
 FRAME = (2, 9, 8)
 SMALL: dict[str, dict] = {
@@ -59,7 +60,8 @@ def test_a_logic_network_sees_only_whether_an_event_fell():
 
 def test_settings_of_the_config_reach_the_network():
     snn = {"architecture": "FC4", "tau": 3.0, "threshold": 0.5, "surrogate": "triangle", "reset": "soft"}
-    rule = build("SNN", snn=snn | {"detach_reset": False}).rule
+    model = build("SNN", snn=snn | {"detach_reset": False, "readout": "rate"})
+    rule = next(module.rule for module in model.modules() if isinstance(module, Neuron))
     assert (rule.tau, rule.threshold, rule.surrogate, rule.reset, rule.detach_reset) == (
         3.0, 0.5, "triangle", "soft", False,
     )  # fmt: skip

@@ -2,18 +2,33 @@ import pytest
 import torch
 from torch import nn
 
+from difflogic_tonic.nets.initial import seeded
 from difflogic_tonic.nets.spiking.dropout import SequenceDropout
+from difflogic_tonic.nets.spiking.heads import Head
+from difflogic_tonic.nets.spiking.inputs import Inputs
+from difflogic_tonic.nets.spiking.layers import Vote
+from difflogic_tonic.nets.spiking.model import SpikingModel
 from difflogic_tonic.nets.spiking.neurons import Neuron
 from difflogic_tonic.nets.spiking.rule import NeuronRule
 from difflogic_tonic.nets.spiking.steps import pack_steps
-from difflogic_tonic.nets.spiking.string_network import SpikingNet
+from difflogic_tonic.nets.spiking.string_network import string_network
 
 FRAME = (2, 8, 7)
 SMALL = "6C3-BN-MP2-DP0.3-5C2-FC4"
 
 
-def make_net(architecture: str = SMALL, seed: int = 0, **keys) -> SpikingNet:
-    return SpikingNet(FRAME, 4, architecture, NeuronRule(threshold=0.3), seed=seed, **keys)
+def make_net(
+    architecture: str = SMALL, seed: int = 0, readout: str = "membrane", backend: str = "auto", dropout: float = 0.0
+) -> SpikingModel:
+    return make_model(FRAME, 4, architecture, NeuronRule(threshold=0.3), readout, backend, dropout, seed)
+
+
+def make_model(frame, classes, architecture, rule, readout="membrane", backend="auto", dropout=0.0, seed=0):
+    with seeded(seed):
+        network = string_network(
+            architecture, frame, classes, lambda: Neuron(rule, backend), dropout=dropout, spiking=readout == "rate"
+        )
+    return SpikingModel(Inputs(), network, Head(readout, rule.decay))
 
 
 def some_frames(n_steps: int, n_samples: int) -> torch.Tensor:
@@ -21,8 +36,8 @@ def some_frames(n_steps: int, n_samples: int) -> torch.Tensor:
     return torch.randint(0, 9, (n_steps, n_samples, *FRAME), generator=generator).float()
 
 
-def kinds(net: SpikingNet) -> list[str]:
-    return [type(layer).__name__ for layer in net.layers]
+def kinds(net: SpikingModel) -> list[str]:
+    return [type(layer).__name__ for layer in net.network]
 
 
 def test_neurons_stand_after_normalisation_and_pooling_and_before_dropout():
@@ -77,20 +92,20 @@ def test_fused_and_reference_networks_are_equal(readout):
 
 
 def test_the_membrane_readout_is_the_mean_over_true_steps():
-    net = SpikingNet((1, 1, 1), 1, "FC1", NeuronRule(tau=2), seed=0)
+    net = make_model((1, 1, 1), 1, "FC1", NeuronRule(tau=2))
     with torch.no_grad():
-        net.layers[-1].weight.fill_(4 / torch.log(torch.tensor(2.0)))  # a count of one arrives as a current of 4
-        net.layers[-1].bias.fill_(0)
+        net.network[1].weight.fill_(4 / torch.log(torch.tensor(2.0)))  # a count of one arrives as a current of 4
+        net.network[1].bias.fill_(0)
     frames = torch.ones(3, 2, 1, 1, 1)
     # membranes 2, 3, 3.5: mean of the first two, and of all three
     assert net(frames, torch.tensor([2, 3])).flatten().tolist() == pytest.approx([2.5, 8.5 / 3])
 
 
 def test_the_rate_readout_counts_spikes_per_true_step():
-    net = SpikingNet((1, 1, 1), 1, "FC1", NeuronRule(tau=1), readout="rate", seed=0)
+    net = make_model((1, 1, 1), 1, "FC1", NeuronRule(tau=1), "rate")
     with torch.no_grad():
-        net.layers[-1].weight.fill_(2)
-        net.layers[-1].bias.fill_(0)
+        net.network[1].weight.fill_(2)
+        net.network[1].bias.fill_(0)
     frames = torch.tensor([1.0, 0.0, 1.0, 1.0]).view(4, 1, 1, 1, 1)
     assert net(frames, torch.tensor([4])).item() == pytest.approx(10 * 3 / 4)
     assert net(frames, torch.tensor([2])).item() == pytest.approx(10 * 1 / 2)
@@ -121,10 +136,26 @@ def test_every_layer_learns():
     net = make_net()
     net(some_frames(5, 8)).square().sum().backward()
     assert all(p.grad.abs().max() > 0 for p in net.parameters())
-    assert any(isinstance(layer, Neuron) for layer in net.layers)
-    assert not any(isinstance(layer, nn.ReLU) for layer in net.layers)
+    assert any(isinstance(layer, Neuron) for layer in net.network)
+    assert not any(isinstance(layer, nn.ReLU) for layer in net.network)
 
 
-def test_an_unknown_readout_is_refused():
-    with pytest.raises(ValueError, match="readout 'sum': expected membrane or rate"):
-        make_net(readout="sum")
+@pytest.mark.parametrize(
+    ("readout", "kinds_at_the_end"), [("rate", ["Linear", "Neuron", "Vote"]), ("membrane", ["Linear", "Vote"])]
+)
+def test_votes_are_over_what_the_last_dense_layer_gives(readout, kinds_at_the_end):
+    net = make_net("FC12-V3", readout=readout)
+    assert kinds(net) == ["Flatten", *kinds_at_the_end]
+    assert net(some_frames(2, 5)).shape == (5, 4)
+
+
+def test_a_vote_is_the_mean_of_neighbours():
+    assert Vote(3)(torch.tensor([[1.0, 0, 0, 1, 1, 0]])).tolist() == [[pytest.approx(1 / 3), pytest.approx(2 / 3)]]
+
+
+def test_convolutions_are_padded_and_strided_as_their_tokens_say():
+    net = make_net("6C3P1-BN-5C3P1S2-AAP2-FC4")
+    first, second = (layer for layer in net.network if isinstance(layer, nn.Conv2d))
+    assert (first.padding, first.stride, second.padding, second.stride) == ((1, 1), (1, 1), (1, 1), (2, 2))
+    assert net.network[-1].in_features == 5 * 2 * 2
+    assert net(some_frames(2, 3)).shape == (3, 4)

@@ -18,8 +18,12 @@ from difflogic_tonic.models.encoding import BinaryFrames, FrameShape, build_enco
 from difflogic_tonic.nets.cnn import ConvNet
 from difflogic_tonic.nets.logic import ConvLogicNetwork, LogicNetwork, RecurrentLogicNetwork
 from difflogic_tonic.nets.mlp import Perceptron
+from difflogic_tonic.nets.spiking.catalogue import build_network
+from difflogic_tonic.nets.spiking.heads import Head
+from difflogic_tonic.nets.spiking.inputs import Inputs
+from difflogic_tonic.nets.spiking.model import SpikingModel
+from difflogic_tonic.nets.spiking.neurons import Neuron
 from difflogic_tonic.nets.spiking.rule import NeuronRule
-from difflogic_tonic.nets.spiking.string_network import SpikingNet
 
 
 def build_difflogic(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
@@ -62,8 +66,23 @@ def build_mlp(model: Model, frame_shape: FrameShape, classes: int, seed: int) ->
 
 def build_snn(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
     snn = model.snn
-    rule = NeuronRule(snn.tau, snn.threshold, snn.reset, snn.detach_reset, snn.surrogate)
-    return SpikingNet(frame_shape, classes, snn.architecture, rule, snn.readout, snn.dropout, seed=seed)
+    rule = NeuronRule(
+        tau=snn.tau,
+        threshold=snn.threshold,
+        reset=snn.reset,
+        detach_reset=snn.detach_reset,
+        surrogate=snn.surrogate,
+    )
+    network = build_network(
+        snn.architecture,
+        frame_shape,
+        classes,
+        lambda: Neuron(rule),
+        spiking=snn.readout == "rate",
+        dropout=snn.dropout,
+        seed=seed,
+    )
+    return SpikingModel(Inputs(), network, Head(snn.readout, rule.decay))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,11 @@
 | `model`          | a network between its input and its head                                    |
 | `inputs`         | what it sees at each step: frames of events, images coded in time           |
 | `heads`          | readouts: from the outputs of every step to class scores                    |
+| `catalogue`      | from the name of a network, or a string, to the network                     |
 | `string_network` | networks built from a string such as 12C5-MP2-64C5-MP2-FC10                 |
-| `architecture`   | the parser of such strings                                                  |
+| `conv_fc`        | the Fashion-MNIST network and the parametric-LIF ones                       |
+| `resnet`         | spiking ResNets and SEW ResNets                                             |
+| `layers`         | votes, and what the networks share                                          |
 | `stepwise`       | layers in a row, over packed steps                                          |
 | `neurons`        | neurons over time: one module, a plain autograd reference and fused kernels |
 | `rule`           | their constants                                                             |

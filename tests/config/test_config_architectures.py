@@ -1,6 +1,6 @@
 import pytest
 
-from difflogic_tonic.nets.spiking.architecture import read_architecture
+from difflogic_tonic.config.architectures import read_architecture
 
 FRAME = (2, 12, 10)  # P, H, W
 
