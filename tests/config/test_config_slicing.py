@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from difflogic_tonic.config import DATASETS, PrepareConfig, load_prepare_config
-from difflogic_tonic.config.prepare import SLICING_KEYS
+from difflogic_tonic.config.slicing import SLICING_KEYS
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.events import FrameRecipe, recipe_from_config
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION
 from difflogic_tonic.config import DATASETS, SensorSize
 from difflogic_tonic.errors import CacheCorrupt
+from difflogic_tonic.events.recipe import Stored
 from difflogic_tonic.storage import storage_errors
 
 MANIFEST = "manifest.json"
@@ -71,7 +72,7 @@ class Manifest:
     parameters_hash: str
     classes: tuple[str, ...]
     sensor: SensorSize
-    storage: Literal["u8", "bits"]
+    storage: Stored
     splits: dict[str, SplitFacts]
     recordings: Recordings
     skipped: tuple[int, ...]

@@ -16,13 +16,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION
 from difflogic_tonic.cache.manifest import again
 from difflogic_tonic.errors import CacheCorrupt, StorageFull
+from difflogic_tonic.events.recipe import Stored
 from difflogic_tonic.storage import atomic_write, full_message, storage_errors
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class ShardContent:
     """A shard in memory. `frames` are u8[T, nbytes] per recording with frames; the index arrays are as on disk."""
 
     fingerprint: str
-    storage: Literal["u8", "bits"]
+    storage: Stored
     frame_shape: tuple[int, int, int]
     frames: Sequence[np.ndarray]
     labels: np.ndarray

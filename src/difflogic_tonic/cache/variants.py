@@ -10,7 +10,7 @@ from typing import Any, Literal
 from difflogic_tonic.cache.fingerprint import is_fingerprint, short_fingerprint
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.publish import complete_manifest, copy_variant, damage_of, replace_damaged
-from difflogic_tonic.config.prepare import SLICING_KEYS
+from difflogic_tonic.config.slicing import SLICING_KEYS
 from difflogic_tonic.errors import CacheAmbiguous, CacheCorrupt, CacheMissing, StorageError
 from difflogic_tonic.storage import Place, Storage, storage_errors
 

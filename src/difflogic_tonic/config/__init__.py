@@ -11,7 +11,7 @@ from difflogic_tonic.config.overrides import apply_overrides, parse_overrides
 from difflogic_tonic.config.prepare import PrepareConfig
 from difflogic_tonic.config.reading import find_config, read_yaml
 from difflogic_tonic.config.sections import Section, build_section
-from difflogic_tonic.config.train import TrainConfig
+from difflogic_tonic.config.train import TrainConfig, with_slice_of_prepared
 from difflogic_tonic.errors import ConfigError
 
 __all__ = [
@@ -43,7 +43,7 @@ def load_prepare_config(path: str | Path, overrides: Iterable[str] = ()) -> Prep
 
 def load_train_config(path: str | Path, overrides: Iterable[str] = (), job_id: str | None = None) -> TrainConfig:
     """Read and check a training config; `job_id` of the command line wins over `base.job_id`. Raises `ConfigError`."""
-    config = _load(TrainConfig, Path(path), overrides)
+    config = with_slice_of_prepared(_load(TrainConfig, Path(path), overrides))
     if job_id is None:
         return config
     changed = config.model_copy(update={"base": config.base.model_copy(update={"job_id": check_job_id(job_id)})})

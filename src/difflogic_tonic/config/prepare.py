@@ -1,30 +1,16 @@
 """The config of `prepare_data.sh`: which recordings, and how they become frames."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, Strict, field_validator, model_validator
 
 from difflogic_tonic.config.datasets import DATASETS, DatasetFacts, SensorSize
 from difflogic_tonic.config.reading import find_config, read_yaml
-from difflogic_tonic.config.sections import PathValue, Positive, Section, build_section, nearest
+from difflogic_tonic.config.sections import PathValue, Section, build_section, nearest
+from difflogic_tonic.config.slicing import Slice, Slicing
 from difflogic_tonic.errors import ConfigError
-
-DEFAULT_EVENTS_PER_FRAME = 1500
-SLICING_KEYS = (
-    "events_per_frame", "time_window", "time_bins", "event_bins",
-    "frames_by_number", "frames_by_time", "frame_duration", "custom_slicing",
-)  # fmt: skip
-"""Keys of `data` of which one, at most, says how recordings are sliced."""
-
-ADVANCING_KEYS = ("events_per_frame", "time_window")
-SLICING_OPTIONS = {"overlap": SLICING_KEYS[:4], "include_incomplete": ADVANCING_KEYS}
-"""Option → the ways to slice that it belongs to."""
-
-_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", re.ASCII)
-
 
 DEFAULT_TEST_FRACTION = 0.1
 OWN_KEYS = {"sensor": "FOLDER", "format": "FOLDER", "image_size": "IMAGEFOLDER and IMAGENET"}
@@ -45,7 +31,9 @@ IMAGE_KEYS = {
 """Keys that mean something for a dataset of images. A new key is one of events unless it is named here."""
 
 
-class PrepareData(Section):
+class Origin(Section):
+    """Which recordings."""
+
     name: str
     """Dataset, one of the names in data.md."""
 
@@ -67,37 +55,9 @@ class PrepareData(Section):
     test_fraction: Annotated[float, Field(gt=0, le=0.9)] | None = None
     """Part of every class that is for testing where none is official. Default: 0.1."""
 
-    events_per_frame: Positive | None = None
-    """A frame is so many events. Give one of the eight ways to slice; without any, frames have 1500 events."""
 
-    time_window: Positive | None = None
-    """A frame is so many µs."""
-
-    time_bins: Positive | None = None
-    """So many frames of equal duration for every recording."""
-
-    event_bins: Positive | None = None
-    """So many frames of equally many events for every recording."""
-
-    frames_by_number: Positive | None = None
-    """So many frames of equally many events, the last with what is left over (SpikingJelly, `split_by="number"`)."""
-
-    frames_by_time: Positive | None = None
-    """So many frames of equal duration, the last with what is left over (SpikingJelly, `split_by="time"`)."""
-
-    frame_duration: Positive | None = None
-    """Frames of so many µs, the last with what is left over (SpikingJelly's fixed duration)."""
-
-    custom_slicing: str | None = None
-    """`module:function`, called with a dict of t, x, y, p, and with H and W; it returns integer counts [T, P, H, W]."""
-
-    overlap: Annotated[int, Field(ge=0, le=2**31 - 1)] | Annotated[float, Field(ge=0, lt=1)] = 0
-    """What a frame shares with the one before: events or µs, or with a decimal point a fraction of a frame. Only with
-    `events_per_frame`, `time_window`, `time_bins`, `event_bins`."""
-
-    include_incomplete: bool = False
-    """Keep the last frame although it is not full. A recording shorter than one frame always gives one frame. Only with
-    `events_per_frame` and `time_window`."""
+class PrepareData(Slicing, Origin):
+    """Which recordings, their slicing, their filters, and how all of it is done."""
 
     hot_pixels: Annotated[float, Field(ge=1, le=1e6)] | None = None
     """Remove pixels with more than so many times the average number of events of the pixels that fired."""
@@ -117,12 +77,9 @@ class PrepareData(Section):
     downsample: Annotated[int, Field(ge=1, le=4096)] = 1
     """Side of the square of pixels that becomes one pixel of a frame."""
 
-    frames: Literal["u8", "bits", "thermometer"] = "u8"
-    """What is stored: counts per pixel up to 255 (`u8`), whether there was an event (`bits`, 1/8 of the size), or
-    a bit for each of the `levels` (`thermometer`)."""
-
-    levels: Annotated[tuple[Annotated[int, Field(ge=1, le=255)], ...], Strict(False)] = ()
-    """Ascending counts of `frames: thermometer`: a polarity becomes as many channels, each 1 from its count on."""
+    frames: Literal["u8", "bits", "thermometer", "events"] = "u8"  # type: ignore[assignment]  # one more
+    """What is stored: counts per pixel up to 255 (`u8`), whether there was an event (`bits`, 1/8 of the size), a bit
+    for each of the `levels` (`thermometer`), or the `events`, which training slices as its `data.slice` says."""
 
     on_empty: Literal["error", "skip"] = "error"
     """A recording without events (or none left after filtering): stop, or leave it out and count it."""
@@ -154,38 +111,15 @@ class PrepareData(Section):
         return self
 
     @model_validator(mode="after")
-    def _slicing_is_one_way(self) -> "PrepareData":
-        if len(given := [key for key in SLICING_KEYS if getattr(self, key) is not None]) > 1:
-            raise ValueError(
-                f"data.{given[0]} and data.{given[1]} are two ways to slice; keep one, e.g. with data.{given[0]}=null"
-            )
-        key, size = self.slicing
-        for option, keys in SLICING_OPTIONS.items():
-            if getattr(self, option) and key not in keys:
-                raise ValueError(f"data.{option} has no meaning with data.{key}; it goes with {', '.join(keys)}")
-        if isinstance(self.overlap, int) and key in ADVANCING_KEYS and self.overlap >= size:
-            raise ValueError(
-                f"data.overlap {self.overlap} must be below data.{key} {size}, or frames would never advance"
-            )
-        if self.custom_slicing is not None and not _FUNCTION.fullmatch(self.custom_slicing):
-            raise ValueError(f"data.custom_slicing: expected module:function, found {self.custom_slicing!r}")
-        return self
-
-    @model_validator(mode="after")
-    def _planes_and_crop_have_a_meaning(self) -> "PrepareData":
-        if (self.frames == "thermometer") != bool(self.levels):
-            raise ValueError("data.frames: thermometer and data.levels belong together, e.g. data.levels=[1, 2, 4]")
-        if list(self.levels) != sorted(set(self.levels)):
-            raise ValueError(f"data.levels: expected ascending counts, found {list(self.levels)}")
+    def _crop_is_a_rectangle(self) -> "PrepareData":
         if self.crop is not None and (len(self.crop) != 4 or min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
             raise ValueError(f"data.crop: expected [x, y, width, height], found {list(self.crop)}")
         return self
 
-    @property
-    def slicing(self) -> tuple[str, Any]:
-        """The key that says how recordings are sliced, and its value."""
-        given = ((key, getattr(self, key)) for key in SLICING_KEYS)
-        return next((pair for pair in given if pair[1] is not None), ("events_per_frame", DEFAULT_EVENTS_PER_FRAME))
+    def as_slice(self) -> Slice:
+        """The slicing of this config as `data.slice` of a training config."""
+        key, size = self.slicing
+        return Slice.model_validate({key: size, "overlap": self.overlap, "include_incomplete": self.include_incomplete})
 
 
 class PrepareConfig(Section):
@@ -226,11 +160,11 @@ class PrepareConfig(Section):
         return DEFAULT_TEST_FRACTION if self.data.test_fraction is None else self.data.test_fraction
 
 
-def shape_of_prepared(path: Path) -> tuple[int, int, int] | None:
-    """Channels, height, width of the frames that a prepare config makes; None if it cannot be read or does not say."""
+def read_prepared(path: Path) -> PrepareConfig | None:
+    """The prepare config in this file; None if it cannot be read."""
     try:
         found = find_config(path)
-        return build_section(PrepareConfig, read_yaml(found), str(found)).frame_shape
+        return build_section(PrepareConfig, read_yaml(found), str(found))
     except ConfigError:
         return None  # whoever needs the file says what is wrong with it
 

@@ -8,13 +8,14 @@ import inspect
 import sys
 from collections.abc import Iterator
 from textwrap import dedent
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from difflogic_tonic.config.prepare import PrepareConfig
+from difflogic_tonic.config.sections import is_section
 from difflogic_tonic.config.train import TrainConfig
 
 HEAD = """# Configuration
@@ -49,15 +50,24 @@ def _rows(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str
     meanings = _docstrings(section)
     schemas = section.model_json_schema()["properties"]
     for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        inner = next((kind for kind in (field.annotation, *get_args(field.annotation)) if is_section(kind)), None)
+        if inner is None or name in meanings:
+            values = "section" if inner else _values(schemas[name])
+            yield prefix + name, values, _default(field), meanings[name]
+        if inner is not None:
             yield from _rows(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name, _values(schemas[name]), _default(field), meanings[name]
 
 
 def _docstrings(section: type[BaseModel]) -> dict[str, str]:
-    """Field name → the string literal below it in the source, on one line."""
+    """Field name → the string literal below it in the source, on one line; those of the sections it extends first."""
+    found: dict[str, str] = {}
+    for each in reversed(section.__mro__):
+        if is_section(each) and each is not BaseModel:
+            found |= _own_docstrings(each)
+    return found
+
+
+def _own_docstrings(section: type[BaseModel]) -> dict[str, str]:
     body = ast.parse(dedent(inspect.getsource(section))).body[0]
     assert isinstance(body, ast.ClassDef)
     found = {}

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeGuard, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import ErrorDetails
@@ -58,7 +58,7 @@ def build_section(
 def dotted_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key that a config of this kind may have: `train.epochs`, `train.dataloader.batch_size`, …"""
     for name, field in section.model_fields.items():
-        inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)]
+        inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if is_section(kind)]
         yield prefix + name
         for kind in inner:
             yield from dotted_keys(kind, f"{prefix}{name}.")
@@ -74,7 +74,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {found[0]}?)" if found else ""
 
 
-def _is_section(kind: Any) -> bool:
+def is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether a type is a part of a config with keys of its own."""
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 

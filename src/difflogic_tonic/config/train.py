@@ -10,8 +10,9 @@ from difflogic_tonic.arguments import check_job_id
 from difflogic_tonic.config.augment import Augment
 from difflogic_tonic.config.datasets import DATASETS, DatasetFacts
 from difflogic_tonic.config.networks import Model, check_logic_sizes, default_learning_rate
-from difflogic_tonic.config.prepare import check_dataset, shape_of_prepared
+from difflogic_tonic.config.prepare import check_dataset, read_prepared
 from difflogic_tonic.config.sections import PathValue, Positive, Section
+from difflogic_tonic.config.slicing import Slice
 from difflogic_tonic.config.training import Train
 from difflogic_tonic.errors import ConfigError
 
@@ -44,6 +45,10 @@ class Data(Section):
 
     variant: str | None = None
     """First characters of the fingerprint of the cached variant to use."""
+
+    slice: Slice | None = None
+    """How events become frames, if the cached variant holds events (`frames: events`): sliced in the way that this
+    section says. Without it: as `prepare` says."""
 
     subset: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
     """Train on a seeded part of the training recordings: a number of them, or with a decimal point a fraction."""
@@ -79,6 +84,8 @@ class Data(Section):
             raise ValueError("data.prepare and data.variant both name a cached variant; keep one of them")
         if self.view == "stacked" and self.max_frames is None:
             raise ValueError("data.view: stacked needs data.max_frames, the number of frames used as channels")
+        if self.slice is not None and DATASETS[self.name].kind == "images":
+            raise ValueError(f"data.slice is for events, and {self.name} has images; remove it")
         return self
 
 
@@ -118,11 +125,13 @@ class TrainConfig(Section):
 
         Those of `data.prepare`, or of the shipped prepare config; None where only the prepared frames tell.
         """
-        frame = None if self.data.variant else shape_of_prepared(self.data.prepare or Path(self.facts.prepare_config))
-        if frame is None:
+        prepared = None if self.data.variant else read_prepared(self.data.prepare or Path(self.facts.prepare_config))
+        if prepared is None or prepared.frame_shape is None:
             return None
+        channels, height, width = prepared.frame_shape
+        levels = len(self.data.slice.levels) if self.data.slice else 0
         stacked = self.data.max_frames if self.view == "stacked" else None
-        return (frame[0] * (stacked or 1), *frame[1:])
+        return channels * max(1, levels) * (stacked or 1), height, width
 
     @model_validator(mode="after")
     def _view_fits(self) -> "TrainConfig":
@@ -166,3 +175,26 @@ class TrainConfig(Section):
                 "add model.difflogic.thresholds: [128], or use encoding: thermometer"
             )
         return self
+
+
+def with_slice_of_prepared(config: TrainConfig) -> TrainConfig:
+    """`config` with the slicing of its prepare config as `data.slice`, where that prepares events and this has none.
+
+    Written out, so that a run keeps its frames when the prepare config is changed later. `ConfigError` for a slicing
+    of what is not prepared as events.
+    """
+    path, given = config.data.prepare, config.data.slice
+    prepared = None if path is None else read_prepared(path)
+    if prepared is None:
+        return config  # whoever opens the variant checks it
+    if prepared.data.frames != "events":
+        if given is None:
+            return config
+        raise ConfigError(
+            f"{config.source}: data.slice slices prepared events, and {path} prepares frames: {prepared.data.frames}; "
+            "set data.frames: events there, or take data.slice away"
+        )
+    data = config.data.model_copy(update={"slice": given or prepared.data.as_slice()})
+    changed = config.model_copy(update={"data": data})
+    changed._source = config.source
+    return changed

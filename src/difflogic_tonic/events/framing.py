@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from difflogic_tonic.config import SensorSize
 from difflogic_tonic.errors import RecordingError
-from difflogic_tonic.events import kernels
+from difflogic_tonic.events import kernels, settings
 from difflogic_tonic.events.atis import OVERFLOW_Y, Bytes, decode_atis, outside_error, records_of
 from difflogic_tonic.events.custom import count_custom
 from difflogic_tonic.events.filters import apply_filters, crop_and_downsample, remove_hot_pixels
@@ -27,13 +27,13 @@ from difflogic_tonic.events.slicing import (
 from difflogic_tonic.events.stream import Events, count_frames, pack_bits, thermometer
 
 RULES = {
-    "events": kernels.EVENTS,
-    "time": kernels.TIME,
-    "time_bins": kernels.TIME_BINS,
-    "event_bins": kernels.EVENT_BINS,
-    "number": kernels.NUMBER,
-    "number_by_time": kernels.NUMBER_BY_TIME,
-    "duration": kernels.DURATION,
+    "events": settings.EVENTS,
+    "time": settings.TIME,
+    "time_bins": settings.TIME_BINS,
+    "event_bins": settings.EVENT_BINS,
+    "number": settings.NUMBER,
+    "number_by_time": settings.NUMBER_BY_TIME,
+    "duration": settings.DURATION,
 }
 BY_TIME = {"time", "time_bins", "number_by_time", "duration"}
 MOST_BYTES = 4 << 30
@@ -64,16 +64,16 @@ def frame_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
     records = records_of(data, where)
     assert recipe.sensor.height <= OVERFLOW_Y, recipe.sensor
     outcome, frames, n_events, n_saturated = kernels.frames_of_records(
-        records, _positions(len(records), recipe), *_numbers(recipe)
+        records, _positions(len(records), recipe), *numbers_of(recipe)
     )
-    if outcome == kernels.OUTSIDE:
+    if outcome == settings.OUTSIDE:
         x, y = records[:, 0], records[:, 1]
         outside = (y != OVERFLOW_Y) & ((x >= recipe.sensor.width) | (y >= recipe.sensor.height))
         raise outside_error(records, int(np.argmax(outside)), recipe.sensor, where)
-    if outcome == kernels.DISORDER:
+    if outcome == settings.DISORDER:
         return frame_events(decode(data, recipe.format, where).events, recipe, where)
-    if outcome == kernels.TOO_MANY:
-        raise _too_many(n_events, recipe, where)
+    if outcome == settings.TOO_MANY:
+        raise too_many(n_events, recipe, where)
     return Framed(frames, n_events, n_saturated)
 
 
@@ -86,18 +86,18 @@ def frame_events(events: Events, recipe: FrameRecipe, where: str) -> Framed:
         check_inside(events, recipe.sensor, where)
         events = filter_events(events, recipe)
     if recipe.custom:
-        return _as_stored(*count_custom(events, recipe, where), len(events), recipe)
-    more = _positions(len(events), recipe), *_numbers(recipe)
+        return as_stored(*count_custom(events, recipe, where), len(events), recipe)
+    more = _positions(len(events), recipe), *numbers_of(recipe)
     framed = kernels.frames_of_columns(events.x, events.y, events.t, events.p, *more)
-    if framed[0] == kernels.DISORDER:
+    if framed[0] == settings.DISORDER:
         events = events[np.argsort(events.t, kind="stable")]
         framed = kernels.frames_of_columns(events.x, events.y, events.t, events.p, *more)
     outcome, frames, n_events, n_saturated = framed
-    if outcome == kernels.TOO_MANY:
-        raise _too_many(n_events, recipe, where)
-    if outcome == kernels.OUTSIDE:
+    if outcome == settings.TOO_MANY:
+        raise too_many(n_events, recipe, where)
+    if outcome == settings.OUTSIDE:
         check_inside(events, recipe.sensor, where)
-    assert outcome == kernels.OK, outcome
+    assert outcome == settings.OK, outcome
     return Framed(frames, n_events, n_saturated)
 
 
@@ -124,13 +124,13 @@ def frame_events_plain(events: Events, recipe: FrameRecipe, where: str) -> Frame
     check_inside(events, recipe.sensor, where)
     events = apply_filters(events, recipe)
     if recipe.custom:
-        return _as_stored(*count_custom(events, recipe, where), len(events), recipe)
+        return as_stored(*count_custom(events, recipe, where), len(events), recipe)
     if recipe.slice_by in BY_TIME:
         events = events[np.argsort(events.t, kind="stable")]
     slices = slices_of(events, recipe)
-    if len(slices) > _most_frames(recipe):
-        raise _too_many(len(slices), recipe, where)
-    return _as_stored(*count_frames(events, slices, recipe.counted), len(events), recipe)
+    if len(slices) > most_frames_of(recipe):
+        raise too_many(len(slices), recipe, where)
+    return as_stored(*count_frames(events, slices, recipe.counted), len(events), recipe)
 
 
 def slices_of(events: Events, recipe: FrameRecipe) -> Slices:
@@ -174,10 +174,10 @@ def _is_fused(recipe: FrameRecipe) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _numbers(recipe: FrameRecipe) -> tuple[npt.NDArray[np.int64], float, npt.NDArray[np.int16]]:
-    """The recipe as the arguments of a kernel."""
+def numbers_of(recipe: FrameRecipe) -> tuple[npt.NDArray[np.int64], float, npt.NDArray[np.int16]]:
+    """The recipe as the arguments of a kernel: `settings.Settings`, an overlap that is a fraction, ranks of levels."""
     is_fraction = isinstance(recipe.overlap, float)
-    settings = kernels.Settings(
+    numbers = settings.Settings(
         *recipe.counted,
         denoise_us=recipe.denoise_us,
         keep_warmup=recipe.denoise_warmup == "keep",
@@ -188,12 +188,12 @@ def _numbers(recipe: FrameRecipe) -> tuple[npt.NDArray[np.int64], float, npt.NDA
         as_bits=recipe.storage == "bits",
         n_levels=len(recipe.levels),
         frame_nbytes=recipe.frame_nbytes,
-        most_frames=_most_frames(recipe),
+        most_frames=most_frames_of(recipe),
     )
     fraction = float(recipe.overlap if is_fraction else 0)
     ranks = np.full(256, -1, np.int16)
     ranks[list(recipe.levels)] = np.arange(len(recipe.levels))
-    return np.array(settings, np.int64), fraction, ranks
+    return np.array(numbers, np.int64), fraction, ranks
 
 
 def _positions(n: int, recipe: FrameRecipe) -> npt.NDArray[np.unsignedinteger]:
@@ -201,11 +201,12 @@ def _positions(n: int, recipe: FrameRecipe) -> npt.NDArray[np.unsignedinteger]:
     return np.empty(n, np.uint16 if recipe.counted.values <= 1 << 16 else np.uint32)
 
 
-def _most_frames(recipe: FrameRecipe) -> int:
+def most_frames_of(recipe: FrameRecipe) -> int:
+    """Frames that a recording may have at most."""
     return max(1, MOST_BYTES // recipe.frame_nbytes)
 
 
-def _as_stored(counts: npt.NDArray[np.uint8], n_saturated: int, n_events: int, recipe: FrameRecipe) -> Framed:
+def as_stored(counts: npt.NDArray[np.uint8], n_saturated: int, n_events: int, recipe: FrameRecipe) -> Framed:
     """Counts u8[T, P, H, W] as the recipe stores them."""
     if recipe.levels:
         counts = thermometer(counts, recipe.levels)
@@ -214,8 +215,9 @@ def _as_stored(counts: npt.NDArray[np.uint8], n_saturated: int, n_events: int, r
     return Framed(counts.reshape(len(counts), recipe.frame_nbytes), n_events, n_saturated)
 
 
-def _too_many(count: int, recipe: FrameRecipe, where: str) -> RecordingError:
+def too_many(count: int, recipe: FrameRecipe, where: str) -> RecordingError:
+    """The error for a recording of `count` frames, more than `most_frames_of` the recipe."""
     return RecordingError(
-        f"{where}: would become {count:,} frames; expected at most {_most_frames(recipe):,} (4 GiB); "
+        f"{where}: would become {count:,} frames; expected at most {most_frames_of(recipe):,} (4 GiB); "
         "the times in the file are damaged, or the frames are too short"
     )

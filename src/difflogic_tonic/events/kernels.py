@@ -1,40 +1,14 @@
 """The machine code behind `framing`: events to positions in a frame, positions to frames."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from difflogic_tonic.events import settings
 from difflogic_tonic.events.atis import OVERFLOW_US, OVERFLOW_Y
 from difflogic_tonic.events.jit import kernel
+from difflogic_tonic.events.settings import Settings
 from difflogic_tonic.events.stream import LONG_AGO
-
-EVENTS, TIME, TIME_BINS, EVENT_BINS, NUMBER, NUMBER_BY_TIME, DURATION = range(7)
-"""The rules of `slicing`."""
-
-OK, OUTSIDE, DISORDER, TOO_MANY = range(4)
-"""What became of a recording: frames; a pixel outside the sensor; times that do not ascend where they are to slice;
-more frames than `Settings.most_frames` (then they are counted in place of the events)."""
-
-
-class Settings(NamedTuple):
-    """A recipe in numbers. `width`, `height`, `polarities`: what is counted in. `overlap`: events or µs.
-
-    Kernels are called with them as an array i64[13]: a named tuple takes longer to hand over than 1,000 events take.
-    """
-
-    width: int
-    height: int
-    polarities: int
-    denoise_us: int
-    keep_warmup: int
-    rule: int
-    size: int
-    overlap: int
-    include_incomplete: int
-    as_bits: int
-    n_levels: int
-    frame_nbytes: int
-    most_frames: int
 
 
 @kernel
@@ -48,7 +22,7 @@ def frames_of_records(records: Any, positions: Any, numbers: Any, fraction: floa
     s = _settings(numbers)
     extent_width, extent_height = _extent_of_records(records)
     if extent_width > s.width or extent_height > s.height:
-        return OUTSIDE, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
+        return settings.OUTSIDE, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
     until = _memory(extent_width, extent_height, s.denoise_us, s.keep_warmup)
     times = np.empty(len(records) if _by_time(s) else 0, np.int64)
     n = _positions_of_records(records, s, until, extent_width + 2, positions, times)
@@ -61,11 +35,42 @@ def frames_of_columns(x: Any, y: Any, t: Any, p: Any, positions: Any, numbers: A
     s = _settings(numbers)
     extent_width, extent_height = _extent(x, y)
     if extent_width > s.width or extent_height > s.height:
-        return OUTSIDE, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
+        return settings.OUTSIDE, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
     width, area, mask = np.uint32(s.width), np.uint32(s.width * s.height), np.uint32(s.polarities - 1)
     for i in range(len(x)):  # apart from counting, since a processor does this for many events at once
         positions[i] = (np.uint32(p[i]) & mask) * area + np.uint32(y[i]) * width + np.uint32(x[i])
     return _frames(positions, t, s, fraction, ranks)
+
+
+@kernel
+def slices_of(n: int, times: Any, numbers: Any, fraction: float) -> Any:
+    """First event and end of every frame of n >= 1 events, i64[T, 2]. `times`, in order, are only read `_by_time`."""
+    s = _settings(numbers)
+    return _slices(n, times, s, _windows(n, *_span(times, s), s, fraction))
+
+
+@kernel
+def count_frames_of(n_events: Any, first_us: Any, last_us: Any, numbers: Any, fraction: float, counts: Any) -> None:
+    """Write into counts i64[R] how many frames each recording has that has n_events i64[R] >= 1 in this time."""
+    s = _settings(numbers)
+    for i in range(len(counts)):
+        counts[i] = _windows(n_events[i], first_us[i], last_us[i], s, fraction)[3]
+
+
+@kernel
+def fill_frames(positions: Any, slices: Any, frames: Any, numbers: Any, ranks: Any) -> None:
+    """Write the frames of slices i64[T, 2] of `positions` into frames u8[T, frame_nbytes]."""
+    frames[:] = 0
+    _fill(positions, slices, _settings(numbers), ranks, frames)
+
+
+@kernel
+def times_of_steps(steps: Any, start: int, times: Any) -> None:
+    """Sum up steps u16[n] in µs from `start` on into times i64[n]."""
+    time = np.int64(start)
+    for i in range(len(steps)):
+        time += np.int64(steps[i])
+        times[i] = time
 
 
 @kernel
@@ -118,7 +123,12 @@ def _settings(numbers: Any) -> Any:
 
 @kernel
 def _by_time(s: Settings) -> Any:
-    return s.rule == TIME or s.rule == TIME_BINS or s.rule == NUMBER_BY_TIME or s.rule == DURATION
+    return (
+        s.rule == settings.TIME
+        or s.rule == settings.TIME_BINS
+        or s.rule == settings.NUMBER_BY_TIME
+        or s.rule == settings.DURATION
+    )
 
 
 @kernel
@@ -188,20 +198,35 @@ def _frames(positions: Any, times: Any, s: Settings, fraction: float, ranks: Any
     """Slice and count."""
     n = len(positions)
     if n == 0:
-        return OK, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
+        return settings.OK, np.empty((0, s.frame_nbytes), np.uint8), 0, 0
     if _by_time(s) and not _in_order(times):
-        return DISORDER, np.empty((0, s.frame_nbytes), np.uint8), n, 0
-    start, length, stride, count, rest_to_last = _windows(n, times, s, fraction)
+        return settings.DISORDER, np.empty((0, s.frame_nbytes), np.uint8), n, 0
+    windows = _windows(n, *_span(times, s), s, fraction)
+    count = windows[3]
     if count > s.most_frames:
-        return TOO_MANY, np.empty((0, s.frame_nbytes), np.uint8), count, 0
+        return settings.TOO_MANY, np.empty((0, s.frame_nbytes), np.uint8), count, 0
     frames = np.zeros((count, s.frame_nbytes), np.uint8)
-    counts = np.empty(s.polarities * s.height * s.width if s.n_levels else 0, np.uint8)
-    n_saturated = 0
+    return settings.OK, frames, n, _fill(positions, _slices(n, times, s, windows), s, ranks, frames)
+
+
+@kernel
+def _slices(n: int, times: Any, s: Settings, windows: Any) -> Any:
+    start, length, stride, count, rest_to_last = windows
+    slices = np.empty((count, 2), np.int64)
     for f in range(count):
         begin = start + f * stride
-        first = _index(begin, times, s, n)
-        end = n if rest_to_last and f == count - 1 else _index(begin + length, times, s, n)
-        shown = positions[first:end]
+        slices[f, 0] = _index(begin, times, s, n)
+        slices[f, 1] = n if rest_to_last and f == count - 1 else _index(begin + length, times, s, n)
+    return slices
+
+
+@kernel
+def _fill(positions: Any, slices: Any, s: Settings, ranks: Any, frames: Any) -> Any:
+    """Count into frames that are 0; how many pixels had more than 255 events."""
+    counts = np.empty(s.polarities * s.height * s.width if s.n_levels else 0, np.uint8)
+    n_saturated = 0
+    for f in range(len(slices)):
+        shown = positions[slices[f, 0] : slices[f, 1]]
         if s.n_levels:
             counts[:] = 0
             _mark_levels(shown, counts, ranks, s, frames[f])
@@ -209,9 +234,9 @@ def _frames(positions: Any, times: Any, s: Settings, fraction: float, ranks: Any
             _mark(shown, frames[f])
         else:
             _count(shown, frames[f])
-            if end - first > 255:
+            if len(shown) > 255:
                 n_saturated += _saturated(shown, frames[f])
-    return OK, frames, n, n_saturated
+    return n_saturated
 
 
 @kernel
@@ -223,35 +248,37 @@ def _in_order(times: Any) -> Any:
 
 
 @kernel
-def _windows(n: int, times: Any, s: Settings, fraction: float) -> Any:
+def _span(times: Any, s: Settings) -> Any:
+    """When the first and the last event were; 0 if that does not matter."""
+    return (times[0], times[len(times) - 1]) if _by_time(s) else (np.int64(0), np.int64(0))
+
+
+@kernel
+def _windows(n: int, first: int, last: int, s: Settings, fraction: float) -> Any:
     """Start, length, stride and number of the frames, and whether the last has the rest; of events, or µs `_by_time`.
 
     All but the number are floats, which hold whole numbers up to 2^53 exactly, and parts of a µs where an overlap makes
     them. The rules are in `slicing`.
     """
-    first: Any = np.int64(0)
-    last: Any = first
-    if _by_time(s):
-        first, last = times[0], times[n - 1]
-    size, start = s.size, float(first)
-    if s.rule == EVENTS or s.rule == TIME:
-        window = min(size, n) if s.rule == EVENTS else size
+    size, start = s.size, float(first) if _by_time(s) else 0.0
+    if s.rule == settings.EVENTS or s.rule == settings.TIME:
+        window = min(size, n) if s.rule == settings.EVENTS else size
         stride = size - s.overlap
-        rest = n - window if s.rule == EVENTS else last - first - window
+        rest = n - window if s.rule == settings.EVENTS else last - first - window
         count = (rest + stride - 1 if s.include_incomplete else rest) // stride + 1
         return start, float(window), float(stride), max(count, 1), False
-    if s.rule == NUMBER:
+    if s.rule == settings.NUMBER:
         return start, float(n // size), float(n // size), size, True
-    if s.rule == NUMBER_BY_TIME:
+    if s.rule == settings.NUMBER_BY_TIME:
         duration = max(1, (last - first) // size)
         return start, float(duration), float(duration), size, True
-    if s.rule == DURATION:
+    if s.rule == settings.DURATION:
         return start, float(size), float(size), max(1, (last - first + size - 1) // size), True
-    base = max(1, (n if s.rule == EVENT_BINS else last - first) // size)
+    base = max(1, (n if s.rule == settings.EVENT_BINS else last - first) // size)
     if fraction == 0:
         return start, float(base + s.overlap), float(base), size, False
     length = base * (1 + fraction)
-    if s.rule == EVENT_BINS:
+    if s.rule == settings.EVENT_BINS:
         length = float(int(length))
         return start, length, float(max(1, int(length * (1 - fraction)))), size, False
     return start, length, length * (1 - fraction), size, False

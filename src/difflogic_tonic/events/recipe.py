@@ -1,14 +1,18 @@
 """What decides the bytes of a frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from difflogic_tonic.config import DatasetFacts, PrepareConfig, SensorSize
+from difflogic_tonic.config.slicing import Slicing
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.events.slicing import overlap_units
 from difflogic_tonic.events.stream import Warmup
 
 SliceBy = Literal["events", "time", "time_bins", "event_bins", "number", "number_by_time", "duration", "custom"]
+
+Stored = Literal["u8", "bits", "events"]
+"""What a shard holds: counts, bits, or packed events."""
 
 SLICE_BY: dict[str, SliceBy] = {
     "events_per_frame": "events",
@@ -20,7 +24,10 @@ SLICE_BY: dict[str, SliceBy] = {
     "frame_duration": "duration",
     "custom_slicing": "custom",
 }
-"""Key of a prepare config → rule by which it slices."""
+"""Key of a config → rule by which it slices."""
+
+EVENTS_ROW_BYTES = 2
+"""Of stored events: see `packed`."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class FrameRecipe:
     `slice_by` says; 0 for a `custom` function. `overlap`: events or µs; of bins it may also be a fraction, a float.
     Times in µs and `hot_pixels` are 0 where that filter is off. `crop`: x, y, width, height. `levels`: ascending
     counts, each of which is a plane of bits; then `storage` is "bits". `format`: a key of the table of formats.
+    Where `storage` is "events" they are not sliced, and what says how means nothing.
     """
 
     sensor: SensorSize
@@ -39,7 +47,7 @@ class FrameRecipe:
     include_incomplete: bool = False
     denoise_us: int = 0
     denoise_warmup: Warmup = "keep"
-    storage: Literal["u8", "bits"] = "u8"
+    storage: Stored = "u8"
     slice_by: SliceBy = "events"
     custom: str = ""
     hot_pixels: float = 0.0
@@ -86,7 +94,9 @@ class FrameRecipe:
 
     @property
     def frame_nbytes(self) -> int:
-        """Bytes of one stored frame."""
+        """Bytes of one stored frame; of stored events, of one row."""
+        if self.storage == "events":
+            return EVENTS_ROW_BYTES
         return self.stored.values if self.storage == "u8" else -(-self.stored.values // 8)
 
 
@@ -97,27 +107,36 @@ def recipe_from_config(config: PrepareConfig, facts: DatasetFacts | None = None)
     """
     data, facts = config.data, facts or config.facts
     assert facts.sensor is not None, facts.name
-    key, size = data.slicing
-    slice_by = SLICE_BY[key]
-    overlap = data.overlap
-    if slice_by in ("events", "time"):
-        overlap = overlap_units(overlap, size)
-    return FrameRecipe(
-        sensor=facts.sensor,
-        slice_size=0 if slice_by == "custom" else size,
-        overlap=overlap or 0,
-        include_incomplete=data.include_incomplete,
+    recipe = recipe_from_slicing(data, facts.sensor)
+    return replace(
+        recipe,
         denoise_us=data.denoise_time,
         denoise_warmup=data.denoise_warmup,
-        storage="u8" if data.frames == "u8" else "bits",
-        slice_by=slice_by,
-        custom=size if slice_by == "custom" else "",
+        storage="events" if data.frames == "events" else recipe.storage,
         hot_pixels=data.hot_pixels or 0.0,
         refractory_us=data.refractory_time,
         crop=_checked_crop(data.crop, facts.sensor),
         downsample=data.downsample,
-        levels=data.levels,
         format=facts.format,
+    )
+
+
+def recipe_from_slicing(slicing: Slicing, sensor: SensorSize) -> FrameRecipe:
+    """The recipe for events that need no filter any more, on a `sensor` of the size that frames have."""
+    key, size = slicing.slicing
+    slice_by = SLICE_BY[key]
+    overlap = slicing.overlap
+    if slice_by in ("events", "time"):
+        overlap = overlap_units(overlap, size)
+    return FrameRecipe(
+        sensor=sensor,
+        slice_size=0 if slice_by == "custom" else size,
+        overlap=overlap or 0,
+        include_incomplete=slicing.include_incomplete,
+        storage="u8" if slicing.frames == "u8" else "bits",
+        slice_by=slice_by,
+        custom=size if slice_by == "custom" else "",
+        levels=slicing.levels,
     )
 
 
