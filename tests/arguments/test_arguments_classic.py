@@ -54,23 +54,34 @@ def test_the_run_has_the_name_that_the_program_gives_its_folder():
     assert read(WHOLE).job_id == "T8_b256_sgd_lr0.1_c32_amp_cupy"
     assert read("--classic fmnist").job_id == "T4_b128_sgd_lr0.1_c128"
     assert read("--classic fmnist --job-id mine").job_id == "mine"
+    assert read("--classic seqfmnist -model fb -opt adam -lr 0.001 -cupy").job_id == "feedback_b256_adam_lr0.001_cupy"
     assert read("--classic resnet --dataset dvsgesture --neuron lif --T 32 --tag first").job_id == (
         "dvsgesture_spiking_resnet18_lif_T32_first"
     )
 
 
 def test_options_that_are_not_given_leave_the_config_as_it_is():
-    assert overrides("--classic fmnist") == {}
+    assert overrides("--classic fmnist -amp") == {"train.amp": "auto"}
+
+
+def test_without_amp_it_is_fp32_as_in_that_program():
+    assert overrides("--classic fmnist") == {"train.amp": "off"}
 
 
 def test_a_checkpoint_of_our_own_resumes_its_job():
-    found = read("--classic fmnist -resume out/checkpoints/T4_b8/step-000000001-000000.ab.pt")
-    assert (found.resume, found.job_id, found.override) == ("always", "T4_b8", [])
+    found = read("--classic fmnist -amp -resume out/checkpoints/T4_b8/step-000000001-000000.ab.pt")
+    assert (found.resume, found.job_id, found.override) == ("always", "T4_b8", ["train.amp=auto"])
 
 
 def test_overrides_and_paths_with_spaces_go_along():
-    found = parse(train_parser(), ["--classic", "fmnist", "-resume", "my runs/it's.pth", "--override", "base.seed=7"])
-    assert parse_overrides(found.override) == {"train.continue_from": "my runs/it's.pth", "base.seed": 7}
+    found = parse(
+        train_parser(), ["--classic", "fmnist", "-amp", "-resume", "my runs/it's.pth", "--override", "base.seed=7"]
+    )
+    assert parse_overrides(found.override) == {
+        "train.amp": "auto",
+        "train.continue_from": "my runs/it's.pth",
+        "base.seed": 7,
+    }
 
 
 @pytest.mark.parametrize(
@@ -91,9 +102,19 @@ def test_overrides_and_paths_with_spaces_go_along():
         ),
         ("--classic resnet --dataset cifar10_dvs --T 32", "configs/cifar10dvs_snn_resnet18.yaml", {}),
         (
-            "--classic dvsgesture -T 20 -tau 3",
+            "--classic seqfmnist -model ss -b 64",
+            "configs/fashionmnist_snn_rows_synapse.yaml",
+            {"train.dataloader.batch_size": 64, "train.amp": "off"},
+        ),
+        (
+            "--classic dvsgesture -T 20 -tau 3 -amp",
             "configs/dvsgesture_snn_plif.yaml",
-            {"data.prepare": "configs/prepare_dvsgesture_t20.yaml", "model.snn.neuron": "lif", "model.snn.tau": 3.0},
+            {
+                "data.prepare": "configs/prepare_dvsgesture_t20.yaml",
+                "model.snn.neuron": "lif",
+                "model.snn.tau": 3.0,
+                "train.amp": "auto",
+            },
         ),
     ],
 )
@@ -105,7 +126,7 @@ def test_other_programs(line: str, config: str, found: dict[str, object]):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--classic fminst", r"--classic fminst: expected one of fmnist, dvsgesture, mnist, resnet"),
+        ("--classic fminst", "--classic fminst: expected one of fmnist, seqfmnist, dvsgesture, mnist, resnet"),
         ("--classic", r"--classic: .*expected one argument"),
         ("--classic fmnist -chanels 8", r"unknown -chanels \(did you mean -channels\?\); it knows -T, .* --override"),
         ("--classic fmnist -b many", r"--classic fmnist: argument -b: invalid int value: 'many'"),

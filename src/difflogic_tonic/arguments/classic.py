@@ -95,7 +95,19 @@ def _fmnist(given: dict[str, Any]) -> tuple[str, str, str, list[str]]:
         {"T": 4, "b": 128, "opt": "sgd", "lr": 0.1, "channels": 128} | given
     )
     name += "_amp" * ("amp" in given) + "_cupy" * ("cupy" in given)
-    return "configs/fashionmnist_snn.yaml", "configs/prepare_fashionmnist.yaml", name, []
+    return "configs/fashionmnist_snn.yaml", "configs/prepare_fashionmnist.yaml", name, _fp32_unless_asked(given)
+
+
+def _fp32_unless_asked(given: dict[str, Any]) -> list[str]:
+    """These programs compute in fp32 where nothing is said, our configs in bf16 where that is fast."""
+    return [] if "amp" in given else ["train.amp=off"]
+
+
+def _rows(given: dict[str, Any]) -> tuple[str, str, str, list[str]]:
+    _, prepare, name, further = _fmnist({"b": 256} | given)
+    kind = {"plain": "plain", "ss": "synapse", "fb": "feedback"}[given.get("model", "plain")]
+    job = f"{kind}_{re.sub(r'^T4_|_c128', '', name)}"
+    return f"configs/fashionmnist_snn_rows_{kind}.yaml", prepare, job, further
 
 
 def _dvsgesture(given: dict[str, Any]) -> tuple[str, str, str, list[str]]:
@@ -106,7 +118,7 @@ def _dvsgesture(given: dict[str, Any]) -> tuple[str, str, str, list[str]]:
         "configs/dvsgesture_snn_plif.yaml",
         prepare,
         f"dvsgesture_{name}",
-        ["model.snn.neuron=lif", f"data.prepare={prepare}"],
+        ["model.snn.neuron=lif", f"data.prepare={prepare}", *_fp32_unless_asked(given)],
     )
 
 
@@ -153,6 +165,14 @@ PROGRAMS = {
         "SpikingJelly's conv_fashion_mnist",
         (Option("-T", ("model.snn.steps",), "time steps", int), *_SHARED),
         _fmnist,
+    ),
+    "seqfmnist": Program(
+        "SpikingJelly's rsnn_sequential_fmnist",
+        (
+            Option("-model", (), "plain, ss (stateful synapse) or fb (feedback)", values=_names("plain", "ss", "fb")),
+            *(option for option in _SHARED if option.flag not in ("-channels", "-save-es")),
+        ),
+        _rows,
     ),
     "dvsgesture": Program(
         "SpikingJelly's classify_dvsg",
