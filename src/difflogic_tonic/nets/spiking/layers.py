@@ -1,10 +1,9 @@
 """What the networks of this room share besides neurons."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from difflogic_tonic.nets.spiking.steps import PackedSteps
 from difflogic_tonic.nets.spiking.stepwise import StepModule
 
 NewNeuron = Callable[[], StepModule]
@@ -13,6 +12,8 @@ NewNeuron = Callable[[], StepModule]
 
 class Vote(nn.Module):
     """[..., classes * size] to [..., classes]: the mean of each `size` neighbours; no parameters."""
+
+    timeless = True
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -24,10 +25,3 @@ class Vote(nn.Module):
 
     def extra_repr(self) -> str:
         return f"size={self.size}"
-
-
-def in_order(modules: Iterable[nn.Module], x: Tensor, steps: PackedSteps) -> Tensor:
-    """`x` through `modules`, of which some know of time."""
-    for module in modules:
-        x = module(x, steps) if isinstance(module, StepModule) else module(x)
-    return x

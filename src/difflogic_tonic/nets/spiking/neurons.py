@@ -1,110 +1,125 @@
-"""Leaky integrate-and-fire neurons over the steps of a sequence.
+"""Spiking neurons over the steps of a sequence, as a module with a choice of kernels.
 
-    h = v + (x - v) / tau           charge
-    s = 1 if h >= threshold else 0  spike
-    v = 0 where s, else h           hard reset; soft: v = h - threshold * s
-
-with v = 0 before the first step (Gerstner and Kistler 2002, discretised as by Fang et al. 2021). tau is in steps; with
-tau = 1 a neuron keeps nothing of the step before. The state lives inside one call and cannot leak into the next; it is
-float32 whatever the input, because the small changes of a charge are lost in half precision.
+The state lives inside one call and cannot leak into the next, unless the steps carry a memory. It is float32 whatever
+the input, because the small changes of a charge are lost in half precision.
 """
 
+import math
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.spiking import neuron_cpu
+from difflogic_tonic.nets.spiking.neuron_reference import trace_neurons
 from difflogic_tonic.nets.spiking.rule import NeuronRule
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 from difflogic_tonic.nets.spiking.stepwise import StepModule
-from difflogic_tonic.nets.spiking.surrogates import SURROGATES
+
+BACKENDS = ("auto", "reference", "fused", "compiled")
 
 
-class _Spike(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, u: Tensor, surrogate: str) -> Tensor:
-        ctx.save_for_backward(u)
-        ctx.surrogate = surrogate
-        return (u >= 0).to(u.dtype)
+class _Fused(torch.autograd.Function):
+    """Neurons by the forward and backward pass of `kernels`, a module that has both."""
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (u,) = ctx.saved_tensors
-        return grads[0] * SURROGATES[ctx.surrogate](u), None
-
-
-def neuron_reference(x: Tensor, counts: list[int], rule: NeuronRule) -> Tensor:
-    """Spikes f32 like `x` [sum(counts), ...] of packed steps: the equations above, differentiated by autograd."""
-    v = x.new_zeros(x[: counts[0]].shape)
-    spikes = []
-    for current in x.split(counts):
-        v = v[: len(current)]
-        h = v + (current - v) * rule.decay
-        s = _Spike.apply(h - rule.threshold, rule.surrogate)
-        fired = s.detach() if rule.detach_reset else s
-        v = h * (1 - fired) if rule.reset == "hard" else h - rule.threshold * fired
-        spikes.append(s)
-    return torch.cat(spikes)
-
-
-class _FusedNeuron(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, counts: list[int], rule: NeuronRule) -> Tensor:
-        neurons = x[0].numel()
-        ctx.counts = np.asarray(counts, np.int64) * neurons
-        ctx.rule = rule
-        flat = x.detach().contiguous().view(-1).numpy()
-        s, h = neuron_cpu.neuron_forward(flat, ctx.counts, rule.decay, rule.threshold, rule.reset == "hard")
-        ctx.save_for_backward(torch.from_numpy(h))
-        return torch.from_numpy(s).view(x.shape)
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        v: Tensor | None,
+        share: Tensor | None,
+        counts: list[int],
+        rule: NeuronRule,
+        kernels: ModuleType,
+        keep: bool,
+    ) -> tuple[Tensor, Tensor]:
+        s, u, last = kernels.forward(x, v, share, counts, rule, keep)
+        ctx.save_for_backward(u, v, share)
+        ctx.rest = counts, rule, len(x) < sum(counts)
+        ctx.kernels = kernels
+        ctx.set_materialize_grads(False)
+        return s, last
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (h,) = ctx.saved_tensors
-        rule = ctx.rule
-        g = grads[0].contiguous().view(-1).numpy()
-        gx = neuron_cpu.neuron_backward(
-            g,
-            h.numpy(),
-            ctx.counts,
-            rule.decay,
-            rule.threshold,
-            rule.reset == "hard",
-            rule.detach_reset,
-            rule.surrogate,
-        )
-        return torch.from_numpy(gx).view(grads[0].shape), None, None
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        u, v, share = ctx.saved_tensors
+        g, g_last = grads
+        g = torch.zeros_like(u) if g is None else g.contiguous()
+        g_last = None if g_last is None else g_last.contiguous()
+        return *ctx.kernels.backward(g, g_last, u, v, share, *ctx.rest), None, None, None, None
 
 
-def neuron_fused(x: Tensor, counts: list[int], rule: NeuronRule) -> Tensor:
-    """`neuron_reference` in one pass, for float32 on the CPU: the same spikes, the gradient equal to 5e-7."""
-    spikes: Tensor = _FusedNeuron.apply(x, counts, rule)
-    return spikes
+def fused_neurons(
+    x: Tensor, counts: list[int], rule: NeuronRule, share: Tensor | None, v: Tensor | None, kernels: ModuleType
+) -> tuple[Tensor, Tensor]:
+    """Spikes and last membranes of `trace_neurons` in one pass: the same spikes, the gradient equal to 5e-7.
+
+    x of any floating dtype; what is none of `kernels.STORAGES` goes through float32.
+    """
+    stored = x if x.dtype in kernels.STORAGES else x.to(torch.float32)
+    inputs = stored.contiguous(), None if v is None else v.contiguous(), share
+    keep = torch.is_grad_enabled() and any(given is not None and given.requires_grad for given in inputs)
+    spikes, last = _Fused.apply(*inputs, counts, rule, kernels, keep)
+    return spikes.to(x.dtype), last
 
 
 class Neuron(StepModule):
-    """A layer of LIF neurons over packed steps, one neuron per element of a sample; no parameters.
+    """A layer of spiking neurons over packed steps, one neuron per element of a sample.
 
-    `backend`: `reference`, `fused` (CPU), or `auto`, which is fused on the CPU and the reference elsewhere.
+    Parametric neurons learn one number for the layer, `w`, with 1 / tau = sigmoid(w) (Fang et al. 2021).
+
+    `backend`: `reference`, plain autograd; `fused`, kernels for the CPU; `compiled`, kernels for CUDA; or `auto`, which
+    is the one that fits the device of the input. `ConfigError` at the call for one that does not fit.
     """
+
+    takes_static = True
+    resumable = True
 
     def __init__(self, rule: NeuronRule, backend: str = "auto") -> None:
         super().__init__()
+        if backend not in BACKENDS:
+            raise ValueError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
         self.rule = rule
         self.backend = backend
+        self.w = nn.Parameter(torch.tensor(-math.log(rule.tau - 1))) if rule.kind == "plif" else None
 
     def forward(self, x: Tensor, steps: PackedSteps) -> Tensor:
-        """Currents [sum(counts), ...] to spikes (0 or 1) of the same shape and dtype."""
-        fused = self.backend == "fused" or (self.backend == "auto" and x.device.type == "cpu")
-        spikes = (neuron_fused if fused else neuron_reference)(x.to(torch.float32), steps.counts, self.rule)
-        return spikes.to(x.dtype)
+        """Currents [sum(counts), ...], or static ones [counts[0], ...], to spikes (0 or 1) [sum(counts), ...] of the
+        same dtype."""
+        kernels = _find_kernels(self.backend, x)
+        v, share = steps.recall(self), self.share()
+        if kernels is None:
+            trace = trace_neurons(x.to(torch.float32), steps.counts, self.rule, share, v)
+            spikes, last = trace.spikes.to(x.dtype), trace.last
+        else:
+            spikes, last = fused_neurons(x, steps.counts, self.rule, share, v, kernels)
+        steps.keep(self, last)
+        return spikes
+
+    def share(self) -> Tensor | None:
+        """1 / tau f32[], where it is learned."""
+        return None if self.w is None else torch.sigmoid(self.w.to(torch.float32))
+
+    @torch.no_grad()
+    def membranes(self, x: Tensor, steps: PackedSteps) -> Tensor:
+        """Membranes f32[sum(counts), ...] after the charge and before the reset, for statistics; remembers nothing."""
+        return trace_neurons(x.to(torch.float32), steps.counts, self.rule, self.share(), steps.recall(self)).membranes
 
     def extra_repr(self) -> str:
         return f"{self.rule}, backend={self.backend!r}"
+
+
+def _find_kernels(backend: str, x: Tensor) -> ModuleType | None:
+    """The kernels for x; None for the reference."""
+    if backend == "reference" or (backend == "auto" and not x.is_cpu):
+        return None
+    if not x.is_cpu:
+        raise ConfigError(f"neuron backend {backend}: input on {x.device}; use auto")
+    return neuron_cpu
 
 
 def leaky_membrane(x: Tensor, steps: PackedSteps, decay: float) -> Tensor:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from difflogic_tonic.config.catalogue import ResNet
-from difflogic_tonic.nets.spiking.layers import NewNeuron, in_order
+from difflogic_tonic.nets.spiking.layers import NewNeuron
 from difflogic_tonic.nets.spiking.steps import PackedSteps
-from difflogic_tonic.nets.spiking.stepwise import StepModule, StepSequential
+from difflogic_tonic.nets.spiking.stepwise import StepModule, StepSequential, in_order
 
 CONNECT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "ADD": lambda shortcut, out: shortcut + out,
