@@ -1,5 +1,6 @@
 import os
 import pickle
+from argparse import Namespace
 
 import pytest
 import torch
@@ -14,7 +15,23 @@ def net(width: int = 3) -> nn.Module:
     return nn.Sequential(nn.Linear(2, width), nn.Linear(width, 1))
 
 
-@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"model": state, "epoch": 3}])
+def of_spikingjellys_examples(state: dict) -> dict:
+    return {"net": state, "optimizer": {"state": {}}, "lr_scheduler": {"T_max": 64}, "epoch": 3, "max_test_acc": 0.9}
+
+
+def of_spikingjellys_trainer(state: dict) -> dict:
+    return {"model": state, "epoch": 3, "args": Namespace(T=4, lr=0.1), "max_test_acc1": 90.0}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"model": state, "epoch": 3},
+        of_spikingjellys_examples,
+        of_spikingjellys_trainer,
+    ],
+)
 def test_a_state_dict_is_found_by_itself_and_in_a_checkpoint(tmp_path, wrap):
     source, target = net(), net()
     torch.save(wrap(source.state_dict()), tmp_path / "w.pt")
@@ -100,3 +117,32 @@ def test_garbage_is_a_user_error_whatever_it_begins_with(tmp_path):
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="is not a file; expected weights"):
         load_weights(net(), tmp_path)
+
+
+class Spiking(nn.Module):
+    """As a spiking model is made: the network is a part of it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+
+def test_a_bare_network_is_found_in_the_model_around_it(tmp_path):
+    source, target = net(), Spiking(net())
+    torch.save({"net": source.state_dict()}, tmp_path / "w.pth")
+    load_weights(target, tmp_path / "w.pth")
+    assert torch.equal(source[0].weight, target.network[0].weight)
+
+
+def test_a_bare_network_of_another_size_is_told_by_its_keys_in_the_model(tmp_path):
+    torch.save({"net": net(4).state_dict()}, tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=r"another shape: network\.0\.weight 4×2, expected 3×2"):
+        load_weights(Spiking(net()), tmp_path / "w.pth")
+
+
+def test_a_checkpoint_with_objects_of_other_classes_is_refused_in_one_line(tmp_path):
+    torch.save({"net": net().state_dict(), "args": net()}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointCorrupt) as caught:
+        load_weights(net(), tmp_path / "w.pth")
+    assert "w.pth is not a file of weights" in str(caught.value)
+    assert "\n" not in str(caught.value)

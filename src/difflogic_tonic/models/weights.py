@@ -1,9 +1,15 @@
-"""Weights of one's own, from a file into a network."""
+"""Weights of one's own, from a file into a network.
+
+Known are a state dict by itself, the checkpoints and models of this program, and checkpoints of SpikingJelly's examples
+{net, optimizer, lr_scheduler, epoch, max_test_acc} and of its trainer {model, optimizer, epoch, args, …}.
+"""
 
 import pickle
 import struct
 import warnings
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,46 +30,70 @@ _UNREADABLE = (
 )
 """What unpickling raises on bytes that are no pickle, or not one of weights."""
 
+STATES = ("model", "net")
+"""Keys under which a checkpoint holds the state dict: ours, and that of SpikingJelly's examples."""
 
-def check_weights_file(path: Path) -> None:
+NETWORK = "network."
+"""What the keys of a bare spiking network have in front of them in a model."""
+
+
+def check_weights_file(path: Path, key: str = "model.weights") -> None:
     """`ConfigError` if there is no file: known before any data is read."""
     if not path.is_file():
-        raise ConfigError(f"model.weights: {path} is not a file; expected weights saved by a run, …/best.pt")
+        raise ConfigError(f"{key}: {path} is not a file; expected weights saved by a run, …/best.pt")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a state dict from `path`, by itself or under the key `model` of a checkpoint, into `model`.
+    """Load a state dict from `path`, by itself or in a checkpoint, into `model`.
 
     Every tensor must fit: raises `ConfigError` naming the keys that are missing, unknown or of another shape,
     or that there is no file, and `CheckpointCorrupt` for one that cannot be read. No code in the file is run.
     """
-    check_weights_file(path)
+    put_weights(model, read_checkpoint(path, "model.weights"), path, "model.weights")
+
+
+def read_checkpoint(path: Path, key: str) -> Any:
+    """What is saved in `path`, with its tensors on the CPU; `key` is the config key that named it, for errors.
+
+    Nothing in the file is run: it may hold tensors, plain values, containers, and the parsed command line that
+    SpikingJelly's trainer puts there. `ConfigError` if there is no file, `CheckpointCorrupt` for anything else.
+    """
+    check_weights_file(path, key)
+    torch.serialization.add_safe_globals([Namespace])  # plain attributes; nothing of it is run
     try:
         with warnings.catch_warnings(
             action="ignore"
         ):  # about pickle protocols: the reader is a user, and an error follows
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointCorrupt(
-            f"model.weights: {path} is not a file of weights as saved by torch.save(model.state_dict(), …): {reason}"
+            f"{key}: {path} is not a file of weights as saved by torch.save(model.state_dict(), …): {reason}"
         ) from None
-    state = content.get("model", content) if isinstance(content, dict) else content
+
+
+def put_weights(model: nn.Module, content: Any, path: Path, key: str) -> None:
+    """Load the state dict in `content`, which was read from `path`, into `model`. Raises as `load_weights` does."""
+    found = (content[name] for name in STATES if name in content) if isinstance(content, dict) else ()
+    state = next(iter(found), content)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointCorrupt(
-            f"model.weights: {path} holds no state dict, neither by itself nor under the key 'model'"
+            f"{key}: {path} holds no state dict, neither by itself nor under the key {' or '.join(map(repr, STATES))}"
         )
-    _check_fits(model, state, path)
+    own = model.state_dict().keys()
+    if not own & state.keys():  # of a network that was saved without what is around it here
+        state = {NETWORK + name if NETWORK + name in own else name: value for name, value in state.items()}
+    _check_fits(model, state, path, key)
     model.load_state_dict(state)
     for module in model.modules():
         if isinstance(module, LogicLayer | LogicConv):
             try:
                 module.check_inputs()  # the shape of a wiring does not tell how many inputs it is for
             except ConfigError as error:
-                raise ConfigError(f"model.weights: {path} does not fit the configured model: {error}") from None
+                raise ConfigError(f"{key}: {path} does not fit the configured model: {error}") from None
 
 
-def _check_fits(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def _check_fits(model: nn.Module, state: dict[str, Tensor], path: Path, key: str) -> None:
     own = model.state_dict()
     problems = {
         "missing": [key for key in own if key not in state],
@@ -76,7 +106,7 @@ def _check_fits(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     }
     found = "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
     if found:
-        raise ConfigError(f"model.weights: {path} does not fit the configured model: {found}")
+        raise ConfigError(f"{key}: {path} does not fit the configured model: {found}")
 
 
 def _shape(tensor: Tensor) -> str:
