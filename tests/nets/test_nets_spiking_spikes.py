@@ -61,6 +61,20 @@ def test_the_global_rate_is_not_the_mean_of_the_layers():
     assert counts.global_rate == 0.8
 
 
+def test_a_still_image_counts_at_every_step():
+    network = StepSequential(linear([[1.0, 0.0]]), Neuron(MEMORYLESS))
+    counts = count(network, torch.tensor([[1.0, 0.5]]), steps=3, samples=1)
+    assert (counts.macs, counts.spikes, counts.places) == ({"0": 6}, {"1": 3}, {"1": 3})
+
+
+def test_the_membranes_are_those_before_the_reset_of_integrating_neurons():
+    """0.75 at every step: 0.75, then 1.5 which fires, then from zero again."""
+    network = StepSequential(Neuron(NeuronRule(kind="if")))
+    counts = count(network, torch.full((3, 1), 0.75), steps=3, samples=1)
+    found = [place for place, n in enumerate(counts.histogram["0"]) if n]
+    assert (counts.spikes, found) == ({"0": 1}, [27, 35])
+
+
 def test_nothing_is_counted_outside_and_no_hook_stays():
     network = StepSequential(Neuron(MEMORYLESS))
     count(network, torch.ones(1, 4), steps=1, samples=1)

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from difflogic_tonic.nets.spiking.hoist import unhoisted
 from difflogic_tonic.nets.spiking.neurons import Neuron
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 
@@ -82,15 +83,21 @@ class SpikeCounts:
 
 @contextmanager
 def counting(model: nn.Module, counts: SpikeCounts) -> Iterator[None]:
-    """Inside, every call of `model` adds to `counts`; the caller adds to `counts.n_samples`."""
+    """Inside, every call of `model` adds to `counts`; the caller adds to `counts.n_samples`.
+
+    Layers are counted at every step, also where a still image would let them be computed once.
+    """
     hooks = []
     for name, module in model.named_modules():
         if isinstance(module, Neuron):
+            # Before the call: after it, neurons that remember would begin where they have just ended.
+            hooks.append(module.register_forward_pre_hook(partial(_count_membranes, counts, name)))
             hooks.append(module.register_forward_hook(partial(_count_spikes, counts, name)))
         elif isinstance(module, nn.Conv2d | nn.Linear):
             hooks.append(module.register_forward_hook(partial(_count_operations, counts, name)))
     try:
-        yield
+        with unhoisted():
+            yield
     finally:
         for hook in hooks:
             hook.remove()
@@ -100,7 +107,11 @@ def counting(model: nn.Module, counts: SpikeCounts) -> Iterator[None]:
 def _count_spikes(counts: SpikeCounts, name: str, neuron: Neuron, inputs: tuple[Any, ...], spikes: Tensor) -> None:
     _add(counts.spikes, name, int(spikes.sum(dtype=torch.float64)))
     _add(counts.places, name, spikes.numel())
-    relative = membranes(neuron, *inputs) / neuron.rule.threshold
+
+
+@torch.no_grad()
+def _count_membranes(counts: SpikeCounts, name: str, neuron: Neuron, inputs: tuple[Tensor, PackedSteps]) -> None:
+    relative = neuron.membranes(*inputs) / neuron.rule.threshold
     _add(counts.near, name, int(((relative - 1).abs() < NEAR).sum()))
     low, high, bins = HISTOGRAM
     found = torch.histc(relative.clamp(low, high), bins, low, high).to(torch.int64).tolist()
@@ -150,16 +161,18 @@ def _add(counts: dict[str, int], name: str, n: int) -> None:
     counts[name] = counts.get(name, 0) + n
 
 
-def membranes(neuron: Neuron, x: Tensor, steps: PackedSteps) -> Tensor:
-    """Membranes f32 [sum(counts), ...] after the charge and before the reset, as `neuron` computes them from `x`."""
-    rule = neuron.rule
-    x = x.to(torch.float32)
-    v = x.new_zeros(x[: steps.counts[0]].shape)
-    charged = []
-    for current in x.split(steps.counts):
-        v = v[: len(current)]
-        h = v + (current - v) * rule.decay
-        fired = (h - rule.threshold >= 0).to(h.dtype)
-        v = h * (1 - fired) if rule.reset == "hard" else h - rule.threshold * fired
-        charged.append(h)
-    return torch.cat(charged)
+@contextmanager
+def first_spikes(model: nn.Module) -> Iterator[list[tuple[Tensor, PackedSteps]]]:
+    """Inside, each call of `model` appends what its encoder, the first layer of neurons, says: packed, with its steps.
+
+    Raises `ValueError` for a network without neurons.
+    """
+    encoder = next((module for module in model.modules() if isinstance(module, Neuron)), None)
+    if encoder is None:
+        raise ValueError("the network has no spiking neurons")
+    found: list[tuple[Tensor, PackedSteps]] = []
+    hook = encoder.register_forward_hook(lambda module, inputs, spikes: found.append((spikes, inputs[1])))
+    try:
+        yield found
+    finally:
+        hook.remove()
