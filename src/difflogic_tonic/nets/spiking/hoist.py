@@ -106,6 +106,7 @@ def _correction(before: Tensor, times: int) -> Any:
         ratio = (n - 1) * times / (n * times - 1)
         share = norm.momentum if norm.momentum is not None else 1 / float(norm.num_batches_tracked)
         kept = (1 - share) * before
-        norm.running_var.sub_(kept).mul_(ratio).add_(kept)
+        # in training the backward pass saves this number without using it: `data`, so that it does not see the change
+        norm.running_var.data.sub_(kept).mul_(ratio).add_(kept)
 
     return correct

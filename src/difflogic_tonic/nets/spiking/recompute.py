@@ -125,19 +125,20 @@ def _checkpoint(
 
 @contextmanager
 def _again(segment: list[nn.Module]) -> Iterator[None]:
-    """Inside, batch normalisation uses the statistics of the batch and leaves the running ones as they are."""
+    """Inside, batch normalisation updates copies of its running statistics, which are thrown away."""
     norms = [
         part
         for module in segment
         for part in module.modules()
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training and part.track_running_stats
     ]
+    learnt = [dict(norm.named_buffers()) for norm in norms]
     token = _RECOMPUTING.set(True)
     for norm in norms:
-        norm.track_running_stats = False
+        norm._buffers = {name: buffer.clone() for name, buffer in norm.named_buffers()}
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, buffers in zip(norms, learnt, strict=True):
+            norm._buffers = dict(buffers)
         _RECOMPUTING.reset(token)
