@@ -20,6 +20,11 @@ class ConvFCNet(StepModule):
     `ValueError` for frames that the poolings leave nothing of.
     """
 
+    takes_static = True
+
+    takes_static = True
+    resumable = True
+
     def __init__(
         self,
         facts: ConvFC,

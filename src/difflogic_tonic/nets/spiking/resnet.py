@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from difflogic_tonic.config.catalogue import ResNet
 from difflogic_tonic.nets.spiking.layers import NewNeuron
 from difflogic_tonic.nets.spiking.steps import PackedSteps
-from difflogic_tonic.nets.spiking.stepwise import StepModule, StepSequential, in_order
+from difflogic_tonic.nets.spiking.stepwise import StepModule, StepSequential, call_layer, in_order
 
 CONNECT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "ADD": lambda shortcut, out: shortcut + out,
@@ -26,6 +26,8 @@ class Block(StepModule):
 
     With `connect` neurons stand in front of the sum, and it takes spikes; without, behind it, and it takes currents.
     """
+
+    resumable = True
 
     def __init__(
         self, convolutions: list[nn.Conv2d], shortcut: nn.Module | None, neuron: NewNeuron, connect: str | None
@@ -49,7 +51,7 @@ class Block(StepModule):
                 out = self.get_submodule(f"sn{place}")(out, steps)
         shortcut = x if self.downsample is None else self.downsample(x)
         if self.connect is None:
-            return in_order([self.get_submodule(f"sn{self.depth}")], out + shortcut, steps)
+            return call_layer(self.get_submodule(f"sn{self.depth}"), out + shortcut, steps)
         if self.downsample_sn is not None:
             shortcut = self.downsample_sn(shortcut, steps)
         connect = CONNECT[self.connect]
@@ -67,6 +69,11 @@ class SpikingResNet(StepModule):
     convolution of stride 1 and no pooling. `channels` of the first stage; the others double them. `spiking`: neurons
     behind the last dense layer, whose currents are otherwise the output, as in SpikingJelly.
     """
+
+    takes_static = True
+
+    takes_static = True
+    resumable = True
 
     def __init__(
         self,
