@@ -28,7 +28,7 @@ def test_events_are_seen_frame_by_frame_as_logarithms() -> None:
 def test_an_image_is_shown_at_every_step() -> None:
     frames, steps = Inputs(3)(image(0, 51, 255))
     assert steps.counts == [1, 1, 1]
-    assert frames.flatten(1).tolist() == [[0.0, pytest.approx(0.2), 1.0]] * 3
+    assert steps.spread(frames).flatten(1).tolist() == [[0.0, pytest.approx(0.2), 1.0]] * 3
 
 
 def test_two_frames_are_no_image() -> None:

@@ -46,6 +46,7 @@ class Inputs(nn.Module):
     ) -> tuple[Tensor, PackedSteps]:
         """[T, B, P, H, W] (an image: [1, B, P, H, W]) to frames f32[sum(counts), P, H, W] and how they are packed.
 
+        An image that is the same at every step is given once, [B, P, H, W]: `PackedSteps.is_static`.
         `keys` i64[B] decide what `rate` draws, sample by sample; None: the places in the batch.
         """
         if self.image_steps is None:
@@ -65,7 +66,7 @@ class Inputs(nn.Module):
                 return latency_spikes(image, self.image_steps).flatten(0, 1), steps
             case "delta":
                 return deltas(steps.repeat(image), steps, self.level), steps
-        return steps.repeat(image), steps
+        return image, steps
 
     def extra_repr(self) -> str:
         return f"image_steps={self.image_steps}, encoding={self.encoding!r}, level={self.level:g}"

@@ -1,10 +1,13 @@
 """A spiking network as a model: frames in, class scores out."""
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from difflogic_tonic.nets.spiking.heads import Head
 from difflogic_tonic.nets.spiking.inputs import Inputs
-from difflogic_tonic.nets.spiking.stepwise import StepModule
+from difflogic_tonic.nets.spiking.recompute import Recompute
+from difflogic_tonic.nets.spiking.stepwise import StepModule, call_layer
 
 
 class SpikingModel(nn.Module):
@@ -18,6 +21,8 @@ class SpikingModel(nn.Module):
         self.inputs = inputs
         self.network = network
         self.head = head
+        self.recompute: Recompute | None = None
+        """Set to have activations computed again in the backward pass, not kept."""
 
     @property
     def reads_keys(self) -> bool:
@@ -30,5 +35,6 @@ class SpikingModel(nn.Module):
         `lengths` i64[B]: true frames of each sample; `keys` i64[B]: what decides the random numbers of each.
         """
         frames, steps = self.inputs(x, lengths, keys)
-        logits: Tensor = self.head(self.network(frames, steps), steps)
+        outputs = call_layer(self.network, frames, replace(steps, recompute=self.recompute))
+        logits: Tensor = self.head(steps.spread(outputs), steps)
         return logits
