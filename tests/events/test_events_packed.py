@@ -10,33 +10,37 @@ from hypothesis import strategies as st
 from difflogic_tonic.config import SensorSize
 from difflogic_tonic.errors import RecordingError
 from difflogic_tonic.events import Events, FrameRecipe, encode_atis, frame_events, make_events
-from difflogic_tonic.events.framing import BY_TIME
+from difflogic_tonic.events.framing import BY_TIME, Framed
 from difflogic_tonic.events.packed import (
-    Packed,
     check_counts,
     columns_of,
     fill_frames,
     frames_in,
     pack_events,
     pack_recording,
-    position_words,
     slices_of,
     time_words,
     times_of,
 )
+from difflogic_tonic.events.recipe import position_words
 
 SMALL = SensorSize(5, 3, 2)
 LARGE = SensorSize(346, 260, 2)
 COLUMNS = ("x", "y", "t", "p")
 
 
-def parts(packed: Packed, sensor: SensorSize) -> tuple[np.ndarray, np.ndarray]:
+def parts(packed: Framed, sensor: SensorSize) -> tuple[np.ndarray, np.ndarray]:
     """Positions and times of packed events."""
-    lengths = np.array([len(packed.words)]), np.array([packed.n_events])
+    words = packed.frames.reshape(-1).view("<u2")
+    lengths = np.array([len(words)]), np.array([packed.n_events])
     cut = packed.n_events * position_words(sensor)
     wide = int(time_words(*lengths, sensor)[0]) == 2
-    positions = packed.words[:cut].view("<u2" if position_words(sensor) == 1 else "<u4")
-    return positions, times_of(packed.words[cut:].view("<u4" if wide else "<u2"), packed.first_us)
+    positions = words[:cut].view("<u2" if position_words(sensor) == 1 else "<u4")
+    return positions, times_of(words[cut:].view("<u4" if wide else "<u2"), packed.span_us[0])
+
+
+def words_of(packed: Framed) -> list[int]:
+    return packed.frames.reshape(-1).view("<u2").tolist()  # type: ignore[no-any-return]
 
 
 def some_events(seed: int, n: int, step: int, in_order: bool, sensor: SensorSize = SMALL) -> Events:
@@ -49,9 +53,9 @@ def some_events(seed: int, n: int, step: int, in_order: bool, sensor: SensorSize
 
 def test_a_packed_recording_by_hand():
     events = make_events([4, 0, 1], [2, 0, 1], [1_000_000, 1_000_007, 1_000_007], [1, 0, 1])
-    words, n_events, first, last = pack_events(events, SMALL, "a.bin")
-    assert words.tolist() == [15 + 14, 0, 15 + 6, 0, 7, 0]
-    assert (n_events, first, last) == (3, 1_000_000, 1_000_007)
+    packed = pack_events(events, SMALL, "a.bin")
+    assert words_of(packed) == [15 + 14, 0, 15 + 6, 0, 7, 0]
+    assert packed[1:] == (3, 0, (1_000_000, 1_000_007))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_a_packed_recording_by_hand():
 def test_times_take_two_words_where_neighbours_are_far_apart_or_out_of_order(times: list[int], n_words: int):
     n = len(times)
     packed = pack_events(make_events([0] * n, [0] * n, times, [0] * n), SMALL, "a.bin")
-    assert len(packed.words) == n * (1 + n_words)
+    assert len(packed.frames) == n * (1 + n_words)
     assert parts(packed, SMALL)[1].tolist() == times
 
 
@@ -118,7 +122,7 @@ def test_frames_of_packed_events_are_those_of_the_recording(recipe: FrameRecipe,
     wanted = frame_events(events, recipe, "a.es").frames
     packed = pack_events(events, SMALL, "a.es")
     positions, times = parts(packed, SMALL)
-    (count,) = frames_in(*(np.array([value]) for value in packed[1:]), recipe)
+    (count,) = frames_in(np.array([n]), np.array([packed.span_us]), recipe)
     slices = slices_of(n, times if recipe.slice_by in BY_TIME else times[:0], recipe)
     frames = np.full((count, recipe.frame_nbytes), 7, np.uint8)
     fill_frames(positions, slices, frames, recipe)
@@ -130,8 +134,8 @@ def test_filters_are_applied_before_packing():
     recipe = FrameRecipe(SMALL, 1, denoise_us=5, denoise_warmup="drop", downsample=2, storage="events")
     packed = pack_recording(encode_atis(events), recipe, "a.bin")
     assert recipe.counted == SensorSize(3, 2, 2)
-    assert packed.words.tolist() == [6, 0]  # the second event only, at x=0, y=0 of the ON channel
-    assert packed[1:] == (1, 1, 1)
+    assert words_of(packed) == [6, 0]  # the second event only, at x=0, y=0 of the ON channel
+    assert packed[1:] == (1, 0, (1, 1))
 
 
 def test_a_pixel_outside_of_the_sensor_is_an_error_that_names_it():
@@ -142,7 +146,7 @@ def test_a_pixel_outside_of_the_sensor_is_an_error_that_names_it():
 
 def test_too_many_frames_are_an_error_that_names_the_recording():
     recipe = FrameRecipe(SensorSize(1000, 1000, 2), 1, slice_by="duration")
-    counts = frames_in(np.array([2, 2]), np.array([0, 0]), np.array([3, 10**6]), recipe)
+    counts = frames_in(np.array([2, 2]), np.array([[0, 3], [0, 10**6]]), recipe)
     assert counts.tolist() == [3, 10**6]
     with pytest.raises(RecordingError, match=r"b\.bin: would become 1,000,000 frames"):
         check_counts(counts, recipe, ["a.bin", "b.bin"])

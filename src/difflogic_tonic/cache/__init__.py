@@ -4,6 +4,7 @@ fingerprint   what names a variant
 manifest      what a variant says of itself
 shard         one HDF5 file of frames
 reader        frames into batches
+event_split   frames made of stored events when they are read
 sources       the raw recordings: a folder, archives, the generator, a download
 splits        which recording goes where
 build         recordings to shards, one a thread
@@ -17,7 +18,7 @@ summary       what a preparation says at its end
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION, fingerprint_of, parameters_hash, parameters_of
 from difflogic_tonic.cache.manifest import Manifest, load_manifest
 from difflogic_tonic.cache.preparation import Prepared, prepare, prepare_source
-from difflogic_tonic.cache.reader import CacheReader, SplitReader
+from difflogic_tonic.cache.reader import CacheReader, FrameSplit, SplitReader
 from difflogic_tonic.cache.summary import summary_lines
 from difflogic_tonic.cache.variants import Variant, describe, find_variant
 from difflogic_tonic.cache.verification import check_prepared, verify
@@ -25,6 +26,7 @@ from difflogic_tonic.cache.verification import check_prepared, verify
 __all__ = [
     "LAYOUT_VERSION",
     "CacheReader",
+    "FrameSplit",
     "Manifest",
     "Prepared",
     "SplitReader",

@@ -129,7 +129,7 @@ def _build_shard(job: Job, plan: ShardPlan, folder: Path, progress: Progress, st
 
 def frame_shard(job: Job, plan: ShardPlan, advance: Callable[[int], None], stop: threading.Event) -> ShardContent:
     """Read and frame the recordings of one shard. RecordingError names a recording without events unless skipped."""
-    frames, kept, n_events, crcs, n_saturated = [], [], [], [], 0
+    frames, kept, n_events, spans, crcs, n_saturated = [], [], [], [], [], 0
     for row in plan.rows:
         if stop.is_set():
             raise Stopped
@@ -141,6 +141,7 @@ def frame_shard(job: Job, plan: ShardPlan, advance: Callable[[int], None], stop:
             kept.append(row)
             frames.append(framed.frames)
             n_events.append(framed.n_events)
+            spans.append(framed.span_us)
             n_saturated += framed.n_saturated
         advance(1)
     return ShardContent(
@@ -154,19 +155,22 @@ def frame_shard(job: Job, plan: ShardPlan, advance: Callable[[int], None], stop:
         assigned=np.array(plan.rows, np.int64),
         assigned_crc32=np.array(crcs, np.uint32),
         n_saturated=n_saturated,
+        spans_us=np.array(spans, np.int64).reshape(-1, 2),
     )
 
 
 def _frame(job: Job, recording: "Recording", data: bytes) -> "Framed":
     from difflogic_tonic.events import frame_recording
     from difflogic_tonic.events.images import ImageRecipe, frame_image
+    from difflogic_tonic.events.packed import pack_recording
 
     where, recipe = f"{job.source.describe}: {recording.path}", job.recipe
     if isinstance(recipe, ImageRecipe):
         return frame_image(data, recipe, where)
     if recipe.format == AUTO:
         recipe = replace(recipe, format=format_of(job.source, recording, data))
-    framed = frame_recording(data, recipe, where)
+    make = pack_recording if recipe.storage == "events" else frame_recording
+    framed = make(data, recipe, where)
     if not len(framed.frames) and job.on_empty == "error":
         raise RecordingError(
             f"{where}: no events{' are left after ' * bool(recipe.filters)}{', '.join(recipe.filters)}; "
@@ -193,5 +197,6 @@ def _check_shard(path: Path, plan: ShardPlan, fingerprint: str) -> BuiltShard:
     index = open_shard(path, fingerprint)
     if index.assigned.tolist() != list(plan.rows) or payload_crc32(path, index) != index.payload_crc32:
         raise CacheCorrupt(f"{path} does not hold what its name says")
-    shard = Shard(path.name, path.stat().st_size, file_crc32(path), len(index.labels), int(index.offsets[-1]))
+    n_frames = index.n_events.sum() if len(index.spans_us) else index.offsets[-1]
+    shard = Shard(path.name, path.stat().st_size, file_crc32(path), len(index.labels), int(n_frames))
     return BuiltShard(plan, shard, index)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from difflogic_tonic.config import PrepareConfig
+from difflogic_tonic.config.slicing import Slicing
 from difflogic_tonic.events import SEMANTICS_VERSION
 from difflogic_tonic.events.custom import source_digest
 from difflogic_tonic.events.versions import IMAGE_VERSION
@@ -36,9 +37,8 @@ def parameters_of(config: PrepareConfig) -> dict[str, Any]:
     data = config.data
     if config.facts.kind == "images":
         return _image_parameters(config)
-    key, size = data.slicing
+    sliced = {} if data.frames == "events" else slicing_parameters(data)
     optional = {
-        "custom_source": source_digest(size) if key == "custom_slicing" else None,
         "hot_pixels": data.hot_pixels and float(data.hot_pixels),
         "refractory_us": data.refractory_time,
         "crop": data.crop and list(data.crop),
@@ -50,9 +50,7 @@ def parameters_of(config: PrepareConfig) -> dict[str, Any]:
     return {
         "dataset": data.name,
         "sensor": _size(config),
-        key: size,
-        "overlap": data.overlap or 0,  # 0.0 means the same as 0
-        "include_incomplete": data.include_incomplete,
+        **sliced,
         "denoise_us": data.denoise_time,
         "denoise_warmup": data.denoise_warmup,
         "frames": data.frames,
@@ -63,6 +61,18 @@ def parameters_of(config: PrepareConfig) -> dict[str, Any]:
         "semantics_version": SEMANTICS_VERSION,
         "layout_version": LAYOUT_VERSION,
         **{name: value for name, value in optional.items() if value},  # absent where they change nothing
+    }
+
+
+def slicing_parameters(slicing: Slicing) -> dict[str, Any]:
+    """Those that decide which events are in which frame: how stored events are sliced is no parameter of theirs."""
+    key, size = slicing.slicing
+    source = {"custom_source": source_digest(size)} if key == "custom_slicing" else {}
+    return {
+        key: size,
+        "overlap": slicing.overlap or 0,  # 0.0 means the same as 0
+        "include_incomplete": slicing.include_incomplete,
+        **source,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from difflogic_tonic.cache.fingerprint import LAYOUT_VERSION
 from difflogic_tonic.config import DATASETS, SensorSize
 from difflogic_tonic.errors import CacheCorrupt
-from difflogic_tonic.events.recipe import Stored
+from difflogic_tonic.events.recipe import EVENTS_ROW_BYTES, Stored
 from difflogic_tonic.storage import storage_errors
 
 MANIFEST = "manifest.json"
@@ -22,7 +22,7 @@ SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of a split; `size` in bytes and `crc32` are of the whole file."""
+    """One file of a split; `size` in bytes and `crc32` are of the whole file. `n_frames` of stored events is theirs."""
 
     name: str
     size: int
@@ -33,7 +33,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """One split. `per_class[label]` counts its recordings."""
+    """One split. `per_class[label]` counts its recordings; `n_frames` of stored events is how many they are."""
 
     shards: tuple[Shard, ...]
     n_recordings: int
@@ -88,7 +88,9 @@ class Manifest:
 
     @property
     def frame_nbytes(self) -> int:
-        """Bytes of one stored frame: P·H·W as u8, an eighth of it rounded up as bits."""
+        """Bytes of one stored frame: P·H·W as u8, an eighth of it rounded up as bits; of stored events, of one row."""
+        if self.storage == "events":
+            return EVENTS_ROW_BYTES
         return self.sensor.values if self.storage == "u8" else -(-self.sensor.values // 8)
 
     @property

@@ -1,48 +1,104 @@
 """Reading a prepared variant: the index through HDF5 once, the frames by `preadv` straight into the batch.
 
+`event_split` makes frames of what a variant of packed events has.
+
 `preadv` shares no file position and no library state, so one reader serves threads, and forked or spawned workers open
 their own descriptors.
 """
 
 import itertools
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from difflogic_tonic.cache.fingerprint import slicing_parameters
 from difflogic_tonic.cache.manifest import MANIFEST, Manifest, SplitFacts, load_manifest
 from difflogic_tonic.cache.shard import ShardIndex, open_shard
-from difflogic_tonic.errors import CacheCorrupt, CacheMissing
+from difflogic_tonic.config.slicing import DEFAULT_EVENTS_PER_FRAME, Slicing
+from difflogic_tonic.errors import CacheCorrupt, CacheMissing, ConfigError
+from difflogic_tonic.events.recipe import recipe_from_slicing
+
+if TYPE_CHECKING:
+    from difflogic_tonic.cache.event_split import EventSplit
+
+
+FrameSplit: TypeAlias = "SplitReader | EventSplit"
+"""The frames of one split, stored or made when they are read."""
 
 
 class CacheReader:
-    """One variant on disk. `manifest` says what it is; `split` opens a part of it."""
+    """One variant on disk. `manifest` says what it is; `split` opens a part of it.
 
-    def __init__(self, path: Path) -> None:
+    One of packed events needs a `slicing`, and then reads, and says of itself, as if it was prepared with that.
+    """
+
+    def __init__(self, path: Path, slicing: Slicing | None = None) -> None:
+        """CacheMissing if there is no variant, CacheCorrupt if its manifest is damaged.
+
+        ConfigError for packed events without a slicing, or a slicing of what is sliced already.
+        """
         self.path = Path(path)
         try:
-            self.manifest: Manifest = load_manifest(self.path)
+            self._stored = load_manifest(self.path)
         except FileNotFoundError:
             raise CacheMissing(f"{self.path} has no {MANIFEST}, so it is not a complete prepared dataset") from None
+        _check_slicing(self.path, self._stored, slicing)
+        self._slicing = slicing
+        self.manifest: Manifest = sliced_manifest(self._stored, slicing) if slicing else self._stored
 
-    def split(self, name: str) -> "SplitReader":
-        """Open `train`, `val` or `test`. CacheCorrupt if a shard of it is damaged; payload checksums are not read."""
-        facts = self.manifest.splits.get(name)
+    def split(self, name: str) -> "FrameSplit":
+        """Open `train`, `val` or `test`. CacheCorrupt if a shard of it is damaged; payload checksums are not read.
+
+        RecordingError or ConfigError if a recording cannot be sliced in this way.
+        """
+        facts = self._stored.splits.get(name)
         if facts is None:
-            raise CacheMissing(f"{self.path} has no split {name!r}, only {', '.join(self.manifest.splits)}")
-        return SplitReader(self.path, self.manifest, facts)
+            raise CacheMissing(f"{self.path} has no split {name!r}, only {', '.join(self._stored.splits)}")
+        split = SplitReader(self.path, self._stored, facts)
+        if self._slicing is None:
+            return split
+        from difflogic_tonic.cache.event_split import EventSplit  # numba, which takes half a second to load
+
+        return EventSplit(split, self._slicing, self._stored.recordings.paths)
+
+
+def sliced_manifest(manifest: Manifest, slicing: Slicing) -> Manifest:
+    """What the manifest of a variant of packed events would say, had it been prepared with this slicing."""
+    recipe = recipe_from_slicing(slicing, manifest.sensor)
+    parameters = manifest.parameters | slicing_parameters(slicing) | {"frames": slicing.frames}
+    if slicing.levels:
+        parameters["levels"] = list(slicing.levels)
+    return replace(manifest, parameters=parameters, storage=recipe.storage, sensor=recipe.stored)
+
+
+def _check_slicing(path: Path, manifest: Manifest, slicing: Slicing | None) -> None:
+    if manifest.storage == "events" and slicing is None:
+        raise ConfigError(
+            f"{path} has events; say how they become frames, e.g. with "
+            f"data.slice.events_per_frame={DEFAULT_EVENTS_PER_FRAME}"
+        )
+    if manifest.storage != "events" and slicing is not None:
+        raise ConfigError(
+            f"data.slice slices prepared events, and {path} has frames; take it away, "
+            "or prepare and name a variant with data.frames: events"
+        )
 
 
 class SplitReader:
     """The recordings of one split and their frames; rows and frames are numbered through all its shards.
 
     labels i64[R], offsets i64[R+1] (frames of row r: offsets[r]:offsets[r+1]), recording_ids i64[R] (rows of
-    `manifest.recordings`), n_events i64[R]. Threads may share it; it can be pickled and survives a fork.
+    `manifest.recordings`), n_events i64[R]. Threads may share it; it can be pickled and survives a fork. Of packed
+    events a frame is a word, and there are spans_us i64[R, 2].
     """
 
     def __init__(self, path: Path, manifest: Manifest, facts: SplitFacts) -> None:
+        self.path = path
         self.frame_shape = manifest.frame_shape
         self.storage = manifest.storage
         self.frame_nbytes = manifest.frame_nbytes
@@ -57,7 +113,9 @@ class SplitReader:
         self.offsets = _global_offsets(indices, self._starts)
         self._descriptors: dict[int, int] = {}
         self._pid = os.getpid()
-        if (self.n_recordings, self.n_frames) != (facts.n_recordings, facts.n_frames):
+        self.spans_us = np.concatenate([np.empty((0, 2), np.int64), *(index.spans_us for index in indices)])
+        n_frames = self.n_frames if manifest.storage != "events" else int(self.n_events.sum())
+        if (self.n_recordings, n_frames) != (facts.n_recordings, facts.n_frames):
             raise CacheCorrupt(f"{path}: shards and {MANIFEST} disagree on the number of frames")
 
     @property
@@ -100,6 +158,13 @@ class SplitReader:
             self._read(shard, first, flat, place * row_nbytes, length)
             if length < room:
                 out[place, length:] = 0
+
+    def read_span(self, first: int, out: np.ndarray) -> None:
+        """Copy the frames from number `first` on, all of one recording, into out u8[B, frame_nbytes] (C-contiguous)."""
+        self._check_out(out, 2, len(out))
+        if len(out):
+            shard = bisect_right(self._first_frames, first) - 1
+            self._read(shard, first, out.reshape(-1).data, 0, len(out))
 
     def close(self) -> None:
         """Close this process's descriptors. They open again when needed."""

@@ -1,8 +1,9 @@
 """One shard of a split: an HDF5 file whose payload can be read without the HDF5 library.
 
-    /frames u8[F, P, H, W]  or  /bits u8[F, ceil(P·H·W/8)]   contiguous, unchunked, unfiltered
-    /offsets i64[n+1]        recording i has the frames offsets[i]:offsets[i+1]
+    /frames u8[F, P, H, W]  or  /bits u8[F, ceil(P·H·W/8)]  or  /events u16[F]   contiguous, unchunked, unfiltered
+    /offsets i64[n+1]        recording i has the frames, or words of packed events, offsets[i]:offsets[i+1]
     /labels i64[n]  /source i64[n] (row in the manifest)  /n_events i64[n] (kept by denoising)
+    /spans_us i64[n, 2]      of packed events: when the earliest and the latest was
     /assigned i64[m]  /assigned_crc32 u32[m]   every source file of this shard, the skipped ones too
     attributes: fingerprint, layout_version, storage, frame_shape, n_saturated, crc32 (payload), index_crc32, complete
 
@@ -14,7 +15,7 @@ import os
 import resource
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -30,14 +31,18 @@ if TYPE_CHECKING:
     import h5py
 
 LIBRARY_VERSIONS = ("v108", "v108")
-PAYLOAD: dict[str, str] = {"u8": "frames", "bits": "bits"}
+PAYLOAD: dict[str, str] = {"u8": "frames", "bits": "bits", "events": "events"}
 SHARD_OVERHEAD_BYTES = 8192
 INDEX = ("offsets", "labels", "source", "n_events", "assigned", "assigned_crc32")
+SPANS = "spans_us"
 
 
 @dataclass(frozen=True)
 class ShardContent:
-    """A shard in memory. `frames` are u8[T, nbytes] per recording with frames; the index arrays are as on disk."""
+    """A shard in memory. `frames` are u8[T, nbytes] per recording with frames; the index arrays are as on disk.
+
+    Those of packed events are their words, u8[W, 2], and they have `spans_us`.
+    """
 
     fingerprint: str
     storage: Stored
@@ -49,6 +54,7 @@ class ShardContent:
     assigned: np.ndarray
     assigned_crc32: np.ndarray
     n_saturated: int
+    spans_us: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     @property
     def offsets(self) -> np.ndarray:
@@ -57,7 +63,8 @@ class ShardContent:
     @property
     def index(self) -> dict[str, np.ndarray]:
         """The index arrays with the types they have on disk."""
-        return {name: getattr(self, name).astype("<u4" if "crc32" in name else "<i8") for name in INDEX}
+        names = index_names(self.storage)
+        return {name: getattr(self, name).astype("<u4" if "crc32" in name else "<i8") for name in names}
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,12 @@ class ShardIndex:
     n_events: np.ndarray
     assigned: np.ndarray
     assigned_crc32: np.ndarray
+    spans_us: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+
+def index_names(storage: str) -> tuple[str, ...]:
+    """The index arrays of a shard."""
+    return (*INDEX, SPANS) if storage == "events" else INDEX
 
 
 def write_shard(path: Path, content: ShardContent) -> None:
@@ -131,10 +144,10 @@ def payload_crc32(path: Path, index: ShardIndex) -> int:
 
 
 def index_crc32(index: dict[str, np.ndarray]) -> int:
-    """CRC-32 over the index arrays in the order of INDEX."""
+    """CRC-32 over the index arrays in the order of `index_names`."""
     crc = 0
-    for name in INDEX:
-        crc = zlib.crc32(np.ascontiguousarray(index[name]).data, crc)
+    for values in index.values():
+        crc = zlib.crc32(np.ascontiguousarray(values).data, crc)
     return crc
 
 
@@ -156,13 +169,13 @@ def _write_header(memory: BinaryIO, content: ShardContent) -> int:
     import h5py
 
     n_frames = int(content.offsets[-1])
-    shape = (n_frames, *content.frame_shape) if content.storage == "u8" else (n_frames, _packed(content.frame_shape))
+    shapes = {"u8": content.frame_shape, "bits": (_packed(content.frame_shape),), "events": ()}
     index = content.index
     crc = 0
     for part in content.frames:
         crc = zlib.crc32(np.ascontiguousarray(part).data, crc)
     with h5py.File(memory, "w", libver=LIBRARY_VERSIONS) as file:
-        payload_at = _reserve_payload(file, PAYLOAD[content.storage], shape)
+        payload_at = _reserve_payload(file, PAYLOAD[content.storage], (n_frames, *shapes[content.storage]))
         for name, values in index.items():
             file.create_dataset(name, data=values, track_times=False)
         file.attrs["fingerprint"] = np.bytes_(content.fingerprint)
@@ -185,7 +198,8 @@ def _reserve_payload(file: "h5py.File", name: str, shape: tuple[int, ...]) -> in
     layout.set_alloc_time(h5d.ALLOC_TIME_EARLY)
     layout.set_fill_time(h5d.FILL_TIME_NEVER)
     layout.set_obj_track_times(False)
-    dataset = h5d.create(file.id, name.encode(), h5t.STD_U8LE, h5s.create_simple(shape), layout)
+    of_type = h5t.STD_U16LE if name == PAYLOAD["events"] else h5t.STD_U8LE
+    dataset = h5d.create(file.id, name.encode(), of_type, h5s.create_simple(shape), layout)
     return int(dataset.get_offset() or 0)  # None for a shard without frames
 
 
@@ -195,11 +209,12 @@ def _read_index(path: Path, file: "h5py.File", fingerprint: str, size: int) -> S
         raise _damaged(path, "it is not a complete shard of this version")
     if bytes(attributes["fingerprint"]).decode() != fingerprint:
         raise _damaged(path, "it belongs to another variant")
-    index = {name: file[name][()] for name in INDEX}
+    storage = bytes(attributes["storage"]).decode()
+    index = {name: file[name][()] for name in index_names(storage)}
     if index_crc32(index) != int(attributes["index_crc32"]):
         raise _damaged(path, "its index does not have its checksum")
-    payload = file[PAYLOAD[bytes(attributes["storage"]).decode()]]
-    frame_nbytes = int(np.prod(payload.shape[1:]))
+    payload = file[PAYLOAD[storage]]
+    frame_nbytes = int(np.prod(payload.shape[1:])) * payload.dtype.itemsize
     payload_at = int(payload.id.get_offset() or 0)
     offsets = index["offsets"]
     if offsets[0] != 0 or offsets[-1] != len(payload) or (np.diff(offsets) <= 0).any():

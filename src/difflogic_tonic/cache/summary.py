@@ -7,8 +7,9 @@ from difflogic_tonic.arguments import checkout_path
 from difflogic_tonic.cache.fingerprint import parameters_hash, parameters_of, short_fingerprint
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.preparation import Prepared
-from difflogic_tonic.config import PrepareConfig, load_prepare_config, repository_root
+from difflogic_tonic.config import PrepareConfig, SensorSize, load_prepare_config, repository_root
 from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.events.recipe import position_words
 
 NUMBER = re.compile(r"[0-9]+(e[0-9]+)?")
 """A start of a fingerprint that would be read as a number."""
@@ -34,9 +35,11 @@ def summary_lines(prepared: Prepared, config: PrepareConfig) -> list[str]:
 
 
 def _shape(manifest: Manifest) -> str:
+    channels, height, width = manifest.frame_shape
+    if manifest.storage == "events":
+        return f"events on {channels} x {height} x {width}, {2 * position_words(manifest.sensor)} bytes a position"
     values = "values" if is_images(manifest) else "counts"
     kind = f"{values} up to 255" if manifest.storage == "u8" else "bits"
-    channels, height, width = manifest.frame_shape
     return f"frames of {channels} x {height} x {width} {kind}"
 
 
@@ -46,11 +49,12 @@ def is_images(manifest: Manifest) -> bool:
 
 
 def _split_lines(manifest: Manifest) -> list[str]:
+    unit = "events" if manifest.storage == "events" else "frames"
     lines = []
     for name, split in manifest.splits.items():
         spread = sorted(count for count in split.per_class if count) or [0]
         lines.append(
-            f"  {name:5s} {split.n_recordings:7,} recordings, {split.n_frames:9,} frames, "
+            f"  {name:5s} {split.n_recordings:7,} recordings, {split.n_frames:9,} {unit}, "
             f"{spread[0]:,} to {spread[-1]:,} recordings a class"
         )
     return lines
@@ -63,6 +67,8 @@ def _notices(manifest: Manifest) -> list[str]:
     if manifest.skipped:
         first = manifest.recordings.paths[manifest.skipped[0]]
         notices.append(f"  {len(manifest.skipped):,} recordings without events were left out, {first} first")
+    if manifest.storage == "events" and position_words(manifest.sensor) > 1:
+        notices.append(f"  data.downsample={_fitting(manifest.sensor)} would make positions of 2 bytes of them")
     if manifest.storage == "u8" and not is_images(manifest):
         notices.append(f"  {manifest.n_saturated:,} pixels had more than 255 events and were cut to that")
     return notices
@@ -79,8 +85,18 @@ def _next_command(manifest: Manifest, config: PrepareConfig) -> str:
     if not checkout_path(training, repository_root()).exists():
         training = Path("configs/nmnist_cnn.yaml")  # a convolutional net takes frames of any size
         overrides = [f"data.name={manifest.dataset}", *(overrides or [f"data.prepare={shipped}"])]
+    if manifest.storage == "events":
+        given = config.data.as_slice().model_dump(exclude_defaults=True)
+        overrides += [f"data.slice.{key}={value}" for key, value in given.items()]
     command = f"./train.sh {training} my_job"
     return f'{command} --override "{" ".join(overrides)}"' if overrides else command
+
+
+def _fitting(sensor: SensorSize) -> int:
+    """The least factor of downsampling that makes positions of one word."""
+    factors = range(1, max(sensor.width, sensor.height) + 1)
+    sizes = (SensorSize(-(-sensor.width // each), -(-sensor.height // each), sensor.polarities) for each in factors)
+    return next(factor for factor, size in zip(factors, sizes, strict=True) if position_words(size) == 1)
 
 
 def _hash_of(prepare_config: Path) -> str | None:

@@ -160,11 +160,11 @@ def describe(manifest: Manifest) -> str:
 
 
 def _slicing(parameters: dict[str, Any]) -> list[str]:
-    key = next(key for key in SLICING_KEYS if key in parameters)
-    words = [
-        f"{parameters[key]} events a frame" if key == "events_per_frame" else f"{key} {parameters[key]}",
-        f"overlap {parameters['overlap']}",
-        f"denoise {parameters['denoise_us']} µs",
-    ]
+    words = []
+    for key in SLICING_KEYS:  # one of them, or none of packed events
+        if size := parameters.get(key):
+            words.append(f"{size} events a frame" if key == "events_per_frame" else f"{key} {size}")
+            words.append(f"overlap {parameters['overlap']}")
+    words.append(f"denoise {parameters['denoise_us']} µs")
     others = ("hot_pixels", "refractory_us", "crop", "downsample", "levels")
     return words + [f"{key} {parameters[key]}" for key in others if key in parameters]

@@ -16,7 +16,7 @@ from difflogic_tonic.data.order import Rows, bucketed_order, choose_recordings, 
 from difflogic_tonic.data.prefetch import read_ahead
 
 if TYPE_CHECKING:
-    from difflogic_tonic.cache import SplitReader
+    from difflogic_tonic.cache import FrameSplit
     from difflogic_tonic.data.augment import Augmenter, Mixes, Moves
     from difflogic_tonic.data.augment_device import Pending
 
@@ -39,7 +39,7 @@ class Batches:
 
     def __init__(
         self,
-        split: "SplitReader",
+        split: "FrameSplit",
         view: View,
         batch_size: int,
         seed: int,

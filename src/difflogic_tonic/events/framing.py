@@ -46,11 +46,13 @@ class Framed(NamedTuple):
     `frames`: u8[T, recipe.frame_nbytes], counts in the order P, H, W or bits of the same order, lowest bit first.
     `n_events`: events left after filtering; T is 0 exactly if there are none.
     `n_saturated`: pixels, over all frames, that had more than the 255 events a count can hold; 0 for bits.
+    Of packed events (`packed`) `frames` are their words, u8[W, 2], and `span_us` tells the earliest and latest time.
     """
 
     frames: npt.NDArray[np.uint8]
     n_events: int
     n_saturated: int
+    span_us: tuple[int, int] = (0, 0)
 
 
 def frame_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:

@@ -50,11 +50,11 @@ def slices_of(n: int, times: Any, numbers: Any, fraction: float) -> Any:
 
 
 @kernel
-def count_frames_of(n_events: Any, first_us: Any, last_us: Any, numbers: Any, fraction: float, counts: Any) -> None:
-    """Write into counts i64[R] how many frames each recording has that has n_events i64[R] >= 1 in this time."""
+def count_frames_of(n_events: Any, spans_us: Any, numbers: Any, fraction: float, counts: Any) -> None:
+    """Write into counts i64[R] how many frames n_events i64[R] >= 1 have that lie in spans_us i64[R, 2]."""
     s = _settings(numbers)
     for i in range(len(counts)):
-        counts[i] = _windows(n_events[i], first_us[i], last_us[i], s, fraction)[3]
+        counts[i] = _windows(n_events[i], spans_us[i, 0], spans_us[i, 1], s, fraction)[3]
 
 
 @kernel

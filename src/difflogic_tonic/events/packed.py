@@ -10,7 +10,6 @@ Beside them stands when the earliest and the latest event were, in µs.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,32 +19,24 @@ from difflogic_tonic.errors import RecordingError
 from difflogic_tonic.events import kernels
 from difflogic_tonic.events.atis import Bytes
 from difflogic_tonic.events.formats import decode
-from difflogic_tonic.events.framing import BY_TIME, check_inside, filter_events, most_frames_of, numbers_of, too_many
-from difflogic_tonic.events.recipe import FrameRecipe
+from difflogic_tonic.events.framing import (
+    BY_TIME,
+    Framed,
+    check_inside,
+    filter_events,
+    most_frames_of,
+    numbers_of,
+    too_many,
+)
+from difflogic_tonic.events.recipe import EVENTS_ROW_BYTES, MOST_U16, FrameRecipe, position_words
 from difflogic_tonic.events.stream import Events
 
-Words = npt.NDArray[np.uint16]
 I64 = npt.NDArray[np.int64]
 
-MOST_U16 = 1 << 16
 LONGEST_US = (1 << 32) - 1
 
 
-class Packed(NamedTuple):
-    """One recording: words u16[W], the number of events, and when the earliest and the latest were, in µs."""
-
-    words: Words
-    n_events: int
-    first_us: int
-    last_us: int
-
-
-def position_words(sensor: SensorSize) -> int:
-    """Words of a position in a frame of this size: 1 or 2."""
-    return 1 if sensor.values <= MOST_U16 else 2
-
-
-def pack_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Packed:
+def pack_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
     """Decode a recording of `recipe.format`, filter it and pack what is left; `where` names it in errors.
 
     Raises `RecordingError` as the decoder does, for a pixel outside the sensor, and for more than 71 minutes.
@@ -55,11 +46,11 @@ def pack_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Packed:
     return pack_events(filter_events(events, recipe), recipe.counted, where)
 
 
-def pack_events(events: Events, sensor: SensorSize, where: str) -> Packed:
+def pack_events(events: Events, sensor: SensorSize, where: str) -> Framed:
     """Pack events on a `sensor` of the size of a frame, with both polarities."""
     assert sensor.polarities == 2, sensor
     if len(events) == 0:
-        return Packed(np.empty(0, np.uint16), 0, 0, 0)
+        return Framed(np.empty((0, EVENTS_ROW_BYTES), np.uint8), 0, 0)
     positions = (events.p.astype(np.uint32) * sensor.height + events.y) * sensor.width + events.x
     first, last = int(events.t.min()), int(events.t.max())
     steps = np.diff(events.t, prepend=events.t[0])
@@ -73,7 +64,8 @@ def pack_events(events: Events, sensor: SensorSize, where: str) -> Packed:
             "cut the recording into shorter ones, or use data.frames: u8"
         )
     words = positions.astype("<u2" if position_words(sensor) == 1 else "<u4").view("<u2")
-    return Packed(np.concatenate([words, times]), len(events), first, last)
+    packed = np.concatenate([words, times]).view(np.uint8).reshape(-1, EVENTS_ROW_BYTES)
+    return Framed(packed, len(events), 0, (first, last))
 
 
 def time_words(n_words: I64, n_events: I64, sensor: SensorSize) -> I64:
@@ -101,11 +93,11 @@ def columns_of(positions: npt.NDArray[np.unsignedinteger], times: I64, sensor: S
     return Events(x.astype(np.uint16), y.astype(np.uint16), times, channel.astype(np.uint8))
 
 
-def frames_in(n_events: I64, first_us: I64, last_us: I64, recipe: FrameRecipe) -> I64:
-    """How many frames each recording of n_events i64[R] between these times has, i64[R]; not of a `custom` recipe."""
+def frames_in(n_events: I64, spans_us: I64, recipe: FrameRecipe) -> I64:
+    """How many frames each recording of n_events i64[R] between spans_us i64[R, 2] has; not of a `custom` recipe."""
     numbers, fraction, _ = numbers_of(recipe)
     counts = np.empty(len(n_events), np.int64)
-    kernels.count_frames_of(n_events, first_us, last_us, numbers, fraction, counts)
+    kernels.count_frames_of(n_events, spans_us, numbers, fraction, counts)
     return counts
 
 

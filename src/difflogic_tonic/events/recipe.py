@@ -29,6 +29,8 @@ SLICE_BY: dict[str, SliceBy] = {
 EVENTS_ROW_BYTES = 2
 """Of stored events: see `packed`."""
 
+MOST_U16 = 1 << 16
+
 
 @dataclass(frozen=True)
 class FrameRecipe:
@@ -98,6 +100,11 @@ class FrameRecipe:
         if self.storage == "events":
             return EVENTS_ROW_BYTES
         return self.stored.values if self.storage == "u8" else -(-self.stored.values // 8)
+
+
+def position_words(sensor: SensorSize) -> int:
+    """Words of a position in a frame of this size: 1 or 2."""
+    return 1 if sensor.values <= MOST_U16 else 2
 
 
 def recipe_from_config(config: PrepareConfig, facts: DatasetFacts | None = None) -> FrameRecipe:

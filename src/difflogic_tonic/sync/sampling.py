@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from difflogic_tonic.cache.manifest import Manifest
-from difflogic_tonic.cache.reader import SplitReader
+from difflogic_tonic.cache.reader import FrameSplit
 from difflogic_tonic.cache.summary import is_images
 from difflogic_tonic.events.slicing import overlap_units
 
@@ -55,7 +55,7 @@ class Statistics:
     values: np.ndarray
 
 
-def read_sample(manifest: Manifest, reader: SplitReader, split: str, row: int) -> Sample:
+def read_sample(manifest: Manifest, reader: FrameSplit, split: str, row: int) -> Sample:
     """Recording `row` of a split, which must have it."""
     first, end = (int(frame) for frame in reader.offsets[row : row + 2])
     frames = evenly_spaced(end - first, SAMPLE_FRAMES)
@@ -73,7 +73,7 @@ def read_sample(manifest: Manifest, reader: SplitReader, split: str, row: int) -
     )
 
 
-def measure(manifest: Manifest, reader: SplitReader, split: str, read_bytes: int = READ_BYTES) -> Statistics:
+def measure(manifest: Manifest, reader: FrameSplit, split: str, read_bytes: int = READ_BYTES) -> Statistics:
     """The statistics of a split with at least one recording."""
     n_read = max(1, min(reader.n_frames, read_bytes // manifest.sensor.values))
     frames = np.arange(n_read) * reader.n_frames // n_read

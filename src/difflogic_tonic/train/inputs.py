@@ -106,8 +106,11 @@ def prepare_config(config: TrainConfig) -> PrepareConfig | None:
 
 
 def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.device) -> Inputs:
-    """Open the splits of the variant in `path` as `config` wants them. Raises `CacheError` or `ConfigError`."""
-    reader = cache.CacheReader(path)
+    """Open the splits of the variant in `path` as `config` wants them.
+
+    Raises `CacheError` or `ConfigError`, and `RecordingError` for one that cannot be sliced as `data.slice` says.
+    """
+    reader = cache.CacheReader(path, config.data.slice)
     splits = {name: reader.split(name) for name in ("train", *SPLITS) if name in reader.manifest.splits}
 
     def batches(name: str, shuffle: bool, subset: float | int | None, changing: "Augmenter | None" = None) -> Batches:

@@ -20,7 +20,8 @@ FIXED = (
     "train.accumulate",
     "train.dataloader.batch_size",
 )
-"""Keys that decide which samples come when, or what the optimizer keeps. The section of the model is fixed as well."""
+"""Keys that decide which samples come when, or what the optimizer keeps. `data.slice` and the section of the model are
+fixed as well."""
 
 FREE_IN_MODEL = ("model.difflogic.backend",)
 """How a model is computed, not what."""
@@ -88,7 +89,9 @@ def _resolved(config: dict[str, Any]) -> dict[str, Any]:
 def _is_fixed(key: str, model_type: str) -> bool:
     if key in FREE_IN_MODEL:
         return False
-    return key in FIXED or key == "model.model_type" or key.startswith(f"model.{model_type.lower()}.")
+    if key in FIXED or key.startswith("data.slice"):
+        return True
+    return key == "model.model_type" or key.startswith(f"model.{model_type.lower()}.")
 
 
 def _mismatch(what: str, before: object, after: object) -> ResumeMismatch:
