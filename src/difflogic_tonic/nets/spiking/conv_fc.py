@@ -21,8 +21,6 @@ class ConvFCNet(StepModule):
     """
 
     takes_static = True
-
-    takes_static = True
     resumable = True
 
     def __init__(

@@ -71,8 +71,6 @@ class SpikingResNet(StepModule):
     """
 
     takes_static = True
-
-    takes_static = True
     resumable = True
 
     def __init__(
