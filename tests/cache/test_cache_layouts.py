@@ -211,6 +211,16 @@ def test_the_size_of_the_camera_comes_from_the_file_or_is_asked_for(tmp_path: Pa
         reader_of("FOLDER", write(tmp_path / "two", OWN), storage)
 
 
+def test_recordings_of_two_cameras_need_a_size_for_both(tmp_path: Path, storage: Storage) -> None:
+    dat = b"%% Version 2\n%% Height %d\n%% Width %d\n\x0c\x08" + struct.pack("<II", 0, 1 << 28)
+    root = write(tmp_path / "raw", {"a/1.dat": dat % (30, 200), "a/2.aedat": aedat2((3, 1, 0, 1)), "a/3.bin": atis()})
+    with pytest.raises(
+        RecordingError, match=r"2\.aedat: a camera of 128x128 pixels; expected 200x30, .* data\.sensor=\[200, 128\]"
+    ):
+        reader_of("FOLDER", root, storage)
+    assert reader_of("FOLDER", root, storage, sensor=[200, 128]).manifest.sensor == (200, 128, 2)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -62,7 +62,7 @@ def frame_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
     the decoder does, for a pixel outside the sensor, and for times that would make more frames than `MOST_BYTES` hold.
     """
     if recipe.format != "atis" or not _is_fused(recipe):
-        return frame_events(decode(data, recipe.format, where).events, recipe, where)
+        return frame_events(decoded(data, recipe, where), recipe, where)
     records = records_of(data, where)
     assert recipe.sensor.height <= OVERFLOW_Y, recipe.sensor
     outcome, frames, n_events, n_saturated = kernels.frames_of_records(
@@ -73,10 +73,23 @@ def frame_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
         outside = (y != OVERFLOW_Y) & ((x >= recipe.sensor.width) | (y >= recipe.sensor.height))
         raise outside_error(records, int(np.argmax(outside)), recipe.sensor, where)
     if outcome == settings.DISORDER:
-        return frame_events(decode(data, recipe.format, where).events, recipe, where)
+        return frame_events(decoded(data, recipe, where), recipe, where)
     if outcome == settings.TOO_MANY:
         raise too_many(n_events, recipe, where)
     return Framed(frames, n_events, n_saturated)
+
+
+def decoded(data: Bytes, recipe: FrameRecipe, where: str) -> Events:
+    """The events of a recording. `RecordingError` as the decoder, and for another camera if all are to be of one."""
+    found = decode(data, recipe.format, where)
+    width, height, _ = recipe.sensor
+    if recipe.one_camera and None not in (found.width, found.height) and (found.width, found.height) != (width, height):
+        larger = [max(width, found.width or 0), max(height, found.height or 0)]
+        raise RecordingError(
+            f"{where}: a camera of {found.width}x{found.height} pixels; expected {width}x{height}, as the first "
+            f"recording has; take both, the smaller in the upper left corner of the larger, with data.sensor={larger}"
+        )
+    return found.events
 
 
 def frame_events(events: Events, recipe: FrameRecipe, where: str) -> Framed:
@@ -118,7 +131,7 @@ def frame_recording_plain(data: Bytes, recipe: FrameRecipe, where: str) -> Frame
     """What `frame_recording` computes, step by step in plain numpy: the reference of its tests."""
     if recipe.format == "atis":
         return frame_events_plain(decode_atis(data, recipe.sensor, where), recipe, where)
-    return frame_events_plain(decode(data, recipe.format, where).events, recipe, where)
+    return frame_events_plain(decoded(data, recipe, where), recipe, where)
 
 
 def frame_events_plain(events: Events, recipe: FrameRecipe, where: str) -> Framed:

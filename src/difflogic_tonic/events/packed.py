@@ -18,11 +18,11 @@ from difflogic_tonic.config import SensorSize
 from difflogic_tonic.errors import RecordingError
 from difflogic_tonic.events import kernels
 from difflogic_tonic.events.atis import Bytes
-from difflogic_tonic.events.formats import decode
 from difflogic_tonic.events.framing import (
     BY_TIME,
     Framed,
     check_inside,
+    decoded,
     filter_events,
     most_frames_of,
     numbers_of,
@@ -41,7 +41,7 @@ def pack_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
 
     Raises `RecordingError` as the decoder does, for a pixel outside the sensor, and for more than 71 minutes.
     """
-    events = decode(data, recipe.format, where).events
+    events = decoded(data, recipe, where)
     check_inside(events, recipe.sensor, where)
     return pack_events(filter_events(events, recipe), recipe.counted, where)
 

@@ -58,6 +58,7 @@ class FrameRecipe:
     downsample: int = 1
     levels: tuple[int, ...] = ()
     format: str = "atis"
+    one_camera: bool = False
 
     def __post_init__(self) -> None:
         assert (self.slice_by == "custom") == bool(self.custom) == (self.slice_size == 0), self
@@ -125,6 +126,7 @@ def recipe_from_config(config: PrepareConfig, facts: DatasetFacts | None = None)
         crop=_checked_crop(data.crop, facts.sensor),
         downsample=data.downsample,
         format=facts.format,
+        one_camera=config.facts.sensor is None,
     )
 
 
