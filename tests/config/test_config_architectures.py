@@ -18,6 +18,21 @@ def test_pooling_leaves_out_what_fills_no_window():
     assert shapes("AP3-FC3")[0] == (2, 4, 3)
 
 
+def test_convolutions_may_be_padded_and_strided():
+    # 3×3 with a border of 1 keeps the size; every second place of 12 and 10; every third of the 5 and 4 without border
+    assert shapes("4C3P1-4C3P1S2-4C2S3-AAP2-FC3")[:4] == [(4, 12, 10), (4, 6, 5), (4, 2, 2), (4, 2, 2)]
+
+
+def test_recurrences_and_filters_leave_the_shape():
+    assert shapes("4C5-BN-MP2-ER-SF2-FC7-LR-SF1.5L-FC3") == [
+        (4, 8, 6), (4, 8, 6), (4, 4, 3), (4, 4, 3), (4, 4, 3), (7,), (7,), (7,), (3,),
+    ]  # fmt: skip
+
+
+def test_a_vote_divides_the_neurons():
+    assert shapes("FC30-V10") == [(30,), (3,)]
+
+
 def test_the_classic_spelling_announces_the_inputs_of_a_dense_layer():
     assert shapes("MP2-60FC3") == [(2, 6, 5), (3,)]
 
@@ -44,6 +59,18 @@ def test_the_reference_network_reads_its_own_spelling_on_28_by_28():
         ("4C5-FC4", r"the last token is 'FC4', expected FC3 for 3 classes"),
         ("4C5", r"the last token is '4C5', expected FC3"),
         ("FC3-DP0.5", r"the last token is 'DP0.5', expected FC3"),
+        ("4C3P3-FC3", r"token 1, '4C3P3': a padding of 3 is too wide for a kernel of 3"),
+        ("ER-FC3", r"token 1, 'ER': there are no neurons before it"),
+        ("4C5-DP0.1-ER-FC3", r"token 3, 'ER': there are no neurons before it"),
+        ("FC5-ER-LR-FC3", r"token 3, 'LR': there are no neurons before it"),
+        ("4C5-LR-FC3", r"token 2, 'LR': needs a dense layer, but 4×8×6 arrive; use ER, or FCn before it"),
+        ("4C5-ER-BN-FC3", r"token 3, 'BN': batch normalisation has no"),
+        ("4C5-SF1-FC3", r"token 2, 'SF1': a current with a time constant of 1 steps keeps nothing; use more than 1"),
+        ("V2-FC3", r"token 1, 'V2': there is no dense layer before it"),
+        ("FC6-DP0.5-V2", r"token 3, 'V2': there is no dense layer right before it"),
+        ("FC7-V2", r"token 2, 'V2': 7 neurons arrive, which are no groups of 2"),
+        ("FC6-V2-FC3", r"token 3, 'FC3': V2 is the end of a network"),
+        ("FC8-V2", r"the last token is 'V2', expected FC3, or FC6-V2 for 3 classes"),
     ],
 )
 def test_a_token_that_does_not_fit_is_named_with_what_was_expected(text, complaint):

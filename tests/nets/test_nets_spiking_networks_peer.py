@@ -79,6 +79,9 @@ def lively(network: nn.Module) -> nn.Module:
 def their_steps(network: nn.Module, x: Tensor, mode: str) -> Tensor:
     functional.reset_net(network)
     functional.set_step_mode(network, mode)
+    for module in network.modules():
+        if isinstance(module, layer.LinearRecurrentContainer):
+            functional.set_step_mode(module.sub_module, "s")
     return network(x) if mode == "m" else torch.stack([network(frame) for frame in x])
 
 
@@ -183,3 +186,25 @@ def test_short_resnets_compute_what_theirs_do(their_resnets, connect, bottleneck
     facts = ResNet(blocks, bottleneck, sew=connect is not None)
     ours = SpikingResNet(facts, 3, 5, new, connect=connect or "ADD")
     assert_equal(ours, theirs, (3, 24, 33))
+
+
+@pytest.mark.parametrize("name", ["plain_net", "synapse_net", "feedback_net"])
+def test_networks_for_sequential_fashion_mnist_are_theirs(name):
+    new, arguments = ours_and_theirs("if")
+    node = arguments.pop("spiking_neuron")
+    hidden = {
+        "plain_net": [node(**arguments)],
+        "synapse_net": [node(**arguments), layer.SynapseFilter(tau=2.0, learnable=True)],
+        "feedback_net": [layer.LinearRecurrentContainer(node(**arguments), 32, 32)],
+    }
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Sequential(layer.Linear(28, 32), *hidden[name], layer.Linear(32, 10), node(**arguments))
+
+        def forward(self, x):
+            return self.fc(x.flatten(-3))
+
+    ours = build_network(name, (1, 28, 1), 10, new, spiking=True, seed=0)
+    assert_equal(ours, Net(), (1, 28, 1))

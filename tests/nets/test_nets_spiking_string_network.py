@@ -9,6 +9,7 @@ from difflogic_tonic.nets.spiking.inputs import Inputs
 from difflogic_tonic.nets.spiking.layers import Vote
 from difflogic_tonic.nets.spiking.model import SpikingModel
 from difflogic_tonic.nets.spiking.neurons import Neuron
+from difflogic_tonic.nets.spiking.recurrence import SynapseFilter
 from difflogic_tonic.nets.spiking.rule import NeuronRule
 from difflogic_tonic.nets.spiking.steps import pack_steps
 from difflogic_tonic.nets.spiking.string_network import string_network
@@ -159,3 +160,27 @@ def test_convolutions_are_padded_and_strided_as_their_tokens_say():
     assert (first.padding, first.stride, second.padding, second.stride) == ((1, 1), (1, 1), (1, 1), (2, 2))
     assert net.network[-1].in_features == 5 * 2 * 2
     assert net(some_frames(2, 3)).shape == (3, 4)
+
+
+def test_recurrences_take_the_neurons_in_and_filters_stand_behind_them():
+    net = make_net("6C3-BN-MP2-ER-SF4-FC9-LR-FC7-SF2.5L-FC4")
+    assert kinds(net) == [
+        "Conv2d", "BatchNorm2d", "MaxPool2d", "SelfConnection", "SynapseFilter", "Flatten", "Linear",
+        "LinearRecurrence", "Linear", "Neuron", "SynapseFilter", "Linear",
+    ]  # fmt: skip
+    assert sum(isinstance(module, Neuron) for module in net.modules()) == 3
+    filters = [module for module in net.network if isinstance(module, SynapseFilter)]
+    assert [(module.tau, module.w is not None) for module in filters] == [(4.0, False), (2.5, True)]
+    net(some_frames(4, 3), torch.tensor([4, 1, 2])).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_a_closed_loop_reads_the_spikes_of_the_step_before():
+    """One neuron with tau 1: a spike at the first step comes back as the only input of the others."""
+    net = make_model((1, 1, 1), 1, "FC1-ER-FC1", NeuronRule(tau=1))
+    for layer in (net.network[1], net.network[3]):
+        nn.init.ones_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    frames = torch.tensor([2.0, 0.0, 0.0]).view(3, 1, 1, 1, 1)
+    steps = pack_steps(3, 1, None, frames.device)
+    assert net.network(frames.flatten(0, 1), steps).flatten().tolist() == [1, 1, 1]

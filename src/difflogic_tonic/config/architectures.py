@@ -80,7 +80,12 @@ class Layer:
     @property
     def reads_spikes(self) -> bool:
         """Whether what stands before it has its neurons first."""
-        return self.kind not in _BETWEEN
+        return self.kind not in (*_BETWEEN, *_RECURRENT)
+
+    @property
+    def holds_neurons(self) -> bool:
+        """Whether it contains the neurons of the layer before it."""
+        return self.kind in _RECURRENT
 
 
 def read_architecture(text: str, frame_shape: tuple[int, int, int], classes: int) -> list[Layer]:
@@ -136,8 +141,8 @@ def _check_place(layer: Layer, before: list[Layer]) -> None:
         and next((kind for kind in reversed(kinds) if kind not in _BETWEEN), "") not in _WEIGHTS
     ):
         raise ValueError("there are no neurons before it: it follows nCk or FCn, with their BN and pooling")
-    if layer.kind == "vote" and (not kinds or kinds[-1] not in ("dense", "norm")):
-        raise ValueError("there is no dense layer before it")
+    if layer.kind == "vote" and kinds[-1] not in ("dense", "norm"):
+        raise ValueError("there is no dense layer right before it")
 
 
 def _dense(layer: Layer, fields: dict[str, str | None]) -> Shape:
@@ -177,7 +182,9 @@ def _image(layer: Layer) -> tuple[int, int, int]:
 
 
 def _vote(layer: Layer, fields: dict[str, str | None]) -> Shape:
-    if len(layer.input_shape) != 1 or layer.input_shape[0] % layer.size:
+    if len(layer.input_shape) != 1:
+        raise ValueError("there is no dense layer before it")
+    if layer.input_shape[0] % layer.size:
         raise ValueError(f"{_as_text(layer.input_shape)} neurons arrive, which are no groups of {layer.size}")
     return (layer.input_shape[0] // layer.size,)
 

@@ -3,6 +3,7 @@
 from difflogic_tonic.config.catalogue import NETWORKS, ConvFC, Dense, ResNet, stem_for
 from difflogic_tonic.nets.initial import seeded
 from difflogic_tonic.nets.spiking.conv_fc import ConvFCNet
+from difflogic_tonic.nets.spiking.dense import DenseNet
 from difflogic_tonic.nets.spiking.layers import NewNeuron
 from difflogic_tonic.nets.spiking.resnet import SpikingResNet
 from difflogic_tonic.nets.spiking.stepwise import StepModule
@@ -47,7 +48,7 @@ def build_network(
                     spiking=spiking,
                 )
             case Dense():
-                raise ValueError(f"architecture {architecture!r} is not built")
+                return DenseNet(facts, frame_shape, classes, neuron, spiking=spiking)
             case None:
                 return string_network(
                     architecture, frame_shape, classes, neuron, dropout=dropout or 0.0, spiking=spiking

@@ -12,6 +12,7 @@ from torch import nn
 from difflogic_tonic.config.architectures import Layer, read_architecture
 from difflogic_tonic.nets.spiking.dropout import SequenceDropout
 from difflogic_tonic.nets.spiking.layers import NewNeuron, Vote
+from difflogic_tonic.nets.spiking.recurrence import LinearRecurrence, SelfConnection, SynapseFilter
 from difflogic_tonic.nets.spiking.stepwise import StepSequential
 
 
@@ -42,14 +43,14 @@ def string_network(
             modules.append(nn.Flatten())
         if index == last and dropout > 0:
             modules.append(SequenceDropout(dropout))
-        modules.append(_module(layer))
-        waiting = waiting or layer.has_weights
+        modules.append(_module(layer, neuron))
+        waiting = layer.has_weights or (waiting and not layer.holds_neurons)
     if waiting and spiking:
         modules.append(neuron())
     return StepSequential(*modules)
 
 
-def _module(layer: Layer) -> nn.Module:
+def _module(layer: Layer, neuron: NewNeuron) -> nn.Module:
     match layer.kind:
         case "conv":
             inputs, outputs = layer.input_shape[0], layer.output_shape[0]
@@ -69,8 +70,13 @@ def _module(layer: Layer) -> nn.Module:
             return SequenceDropout(layer.probability)
         case "vote":
             return Vote(layer.size)
-        case "self_connection" | "linear_recurrence" | "synapse":
-            raise ValueError(f"{layer.token} is not built")
+        case "self_connection":
+            return SelfConnection(neuron())
+        case "linear_recurrence":
+            neurons = layer.input_shape[0]
+            return LinearRecurrence(neuron(), neurons, neurons)
+        case "synapse":
+            return SynapseFilter(layer.tau, layer.learnable)
 
 
 def _loud(layer: nn.Conv2d | nn.Linear) -> nn.Module:
