@@ -37,10 +37,10 @@ def test_the_learning_rate_follows_the_model_where_the_config_has_none(
     assert config(model_type, train={"learning_rate": 0.3}, **logic).training.rate == 0.3
 
 
-def test_only_the_learning_rate_is_filled_in() -> None:
+def test_the_learning_rate_and_the_loss_are_filled_in() -> None:
     made = config(train={"epochs": 3, "schedule": "cosine"})
     assert made.train.learning_rate is None
-    assert made.training == made.train.model_copy(update={"learning_rate": 0.05})
+    assert made.training == made.train.model_copy(update={"learning_rate": 0.05, "loss": "cross_entropy"})
 
 
 @pytest.mark.parametrize(

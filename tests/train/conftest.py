@@ -20,8 +20,9 @@ from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.runs.writer import CheckpointWriter
 from difflogic_tonic.storage import Place, Storage
 from difflogic_tonic.train.fit import Phase, Plan, fit
+from difflogic_tonic.train.losses import evaluation_loss, training_loss
 from difflogic_tonic.train.optimizer import build_optimizer
-from difflogic_tonic.train.precision import Precision
+from difflogic_tonic.train.precision import Precision, choose_amp
 from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.state import Identity, TrainingState, seed_everything
 
@@ -115,9 +116,10 @@ class Workshop:
         return Checkpoints(self.storage, "job")
 
     def state(self, config: TrainConfig) -> TrainingState:
-        model = models.build(config.model, SHAPE, CLASSES, config.base.seed)
+        model = models.build(config.network, SHAPE, CLASSES, config.base.seed)
         identity = Identity(config.to_dict(), "f" * 64, ["a", "b", "c"], SHAPE, torch.get_num_threads())
-        precision = Precision(config.train.amp, torch.device("cpu"))
+        device = torch.device("cpu")
+        precision = Precision(choose_amp(config.train.amp, config.model.model_type, device), device)
         return TrainingState(model, build_optimizer(config.training, model), precision, identity)
 
     def plan(self, config: TrainConfig, state: TrainingState, splits: tuple[str, ...] = ("val", "test")) -> Plan:
@@ -128,6 +130,9 @@ class Workshop:
             classes=CLASSES,
             view=config.view,
             device=torch.device("cpu"),
+            loss=training_loss(config),
+            evaluation_loss=evaluation_loss(config),
+            counts_skipped=state.precision.scaler is not None,
             train=TinyBatches(20, config.view, size, 3, True),
             evaluated=evaluated,
             phases=tuple(Phase(name, kind, 8) for name in splits for kind in ((False, True) if hard else (False,))),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from difflogic_tonic.train.inputs import choose_device
+from difflogic_tonic.train.losses import Loss
 from difflogic_tonic.train.optimizer import build_optimizer
 from difflogic_tonic.train.precision import Precision
 from difflogic_tonic.train.state import TrainingState
@@ -24,7 +25,9 @@ def test_the_loss_falls_on_a_gpu_in_every_precision(model_type: str, amp: str, w
     model = state.model.to(device)
     optimizer, precision = build_optimizer(config.train, model), Precision(config.train.amp, device)
     batch = next(workshop.plan(config, state).train.iterate(0)).to(device)
-    losses = [train_step(model, optimizer, [batch], precision, config.train, step).loss_sum for step in range(1, 41)]
+    losses = [
+        train_step(model, optimizer, [batch], precision, Loss(), config.train, step).loss_sum for step in range(1, 41)
+    ]
     assert losses[-1] < losses[0]
     assert (precision.scaler is not None) == (amp == "fp16")
 
@@ -37,8 +40,8 @@ def test_a_snapshot_of_a_gpu_goes_on_on_a_cpu(workshop: Any) -> None:
     optimizer = build_optimizer(config.train, model)
     there = TrainingState(model, optimizer, Precision("off", torch.device("cuda")), cpu.identity)
     batch = next(workshop.plan(config, cpu).train.iterate(0))
-    train_step(model, optimizer, [batch.to("cuda")], there.precision, config.train, 1)
+    train_step(model, optimizer, [batch.to("cuda")], there.precision, Loss(), config.train, 1)
     cpu.restore(there.snapshot())
     for name, weight in cpu.model.state_dict().items():
         assert torch.equal(weight, model.state_dict()[name].cpu())
-    train_step(cpu.model, cpu.optimizer, [batch], cpu.precision, config.train, 2)
+    train_step(cpu.model, cpu.optimizer, [batch], cpu.precision, Loss(), config.train, 2)

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.data.batch import Mixed
-from difflogic_tonic.errors import ConfigError, TrainingDiverged
+from difflogic_tonic.errors import TrainingDiverged
+from difflogic_tonic.train.losses import Loss
 from difflogic_tonic.train.optimizer import build_optimizer, learning_rate_at
-from difflogic_tonic.train.precision import STOP_SKIPPED, Precision
+from difflogic_tonic.train.precision import Precision
 from difflogic_tonic.train.step import train_step
 
 CPU = torch.device("cpu")
@@ -43,10 +44,14 @@ def config(**values: Any) -> Train:
     return Train.model_validate({"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1, **values})
 
 
+def loss_of(settings: Train) -> Loss:
+    return Loss(label_smoothing=settings.label_smoothing)
+
+
 def stepped(*batches: Batch, **values: Any) -> tuple[nn.Module, Any]:
     model, settings = Dense(), config(**values)
     optimizer = build_optimizer(settings, model)
-    result = train_step(model, optimizer, batches, Precision(settings.amp, CPU), settings, 1)
+    result = train_step(model, optimizer, batches, Precision("off", CPU), loss_of(settings), settings, 1)
     return model, result
 
 
@@ -104,7 +109,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_step(ba
     before = model.weight.clone()
     optimizer = build_optimizer(settings, model)
     with pytest.raises(TrainingDiverged, match="step 17: the loss is nan"):
-        train_step(model, optimizer, [batch((1, 0, 0))], Precision("off", CPU), settings, 17)
+        train_step(model, optimizer, [batch((1, 0, 0))], Precision("off", CPU), Loss(), settings, 17)
     assert torch.equal(model.weight.nan_to_num(7.0), before.nan_to_num(7.0))
 
 
@@ -119,46 +124,11 @@ def test_bf16_computes_the_forward_pass_in_bf16_and_keeps_weights_in_fp32() -> N
 
     model, settings = Watched(), config(amp="bf16")
     result = train_step(
-        model, build_optimizer(settings, model), [batch((1, 0, 0))], Precision("bf16", CPU), settings, 1
+        model, build_optimizer(settings, model), [batch((1, 0, 0))], Precision("bf16", CPU), Loss(), settings, 1
     )
     assert seen == [torch.bfloat16]
     assert model.weight.dtype == torch.float32
     assert result.loss_sum == pytest.approx(0.513, abs=0.01)  # -log(e^0.5 / (e^0.5 + e^0.1))
-
-
-def test_fp16_needs_a_gpu() -> None:
-    with pytest.raises(ConfigError, match=r"train\.amp: fp16 needs a CUDA device"):
-        Precision("fp16", CPU)
-
-
-class SkippingScaler:
-    """Stands for a loss scaler on a GPU that finds infinite gradients at every step."""
-
-    scale_now = 2.0**16
-
-    def get_scale(self) -> float:
-        return self.scale_now
-
-    def scale(self, loss: Tensor) -> Tensor:
-        return loss
-
-    def unscale_(self, optimizer: torch.optim.Optimizer) -> None: ...
-
-    def step(self, optimizer: torch.optim.Optimizer) -> None: ...
-
-    def update(self) -> None:
-        self.scale_now /= 2
-
-
-def test_fp16_steps_that_are_skipped_without_end_stop_the_run() -> None:
-    model, settings, precision = Dense(), config(), Precision("off", CPU)
-    precision.scaler = SkippingScaler()  # type: ignore[assignment]
-    optimizer = build_optimizer(settings, model)
-    for step in range(1, STOP_SKIPPED):
-        train_step(model, optimizer, [batch((1, 0, 0))], precision, settings, step)
-    with pytest.raises(TrainingDiverged, match="50 steps in a row"):
-        train_step(model, optimizer, [batch((1, 0, 0))], precision, settings, STOP_SKIPPED)
-    assert torch.equal(model.weight, Dense().weight)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +147,14 @@ def test_optimizers_are_fused(name: str, kind: type[torch.optim.Optimizer]) -> N
     [
         ({"schedule": "none"}, {0: 0.1, 39: 0.1}),
         ({"schedule": "cosine"}, {0: 0.1, 10: 0.1 * (1 + math.sqrt(0.5)) / 2, 20: 0.05, 40: 0.0, 99: 0.0}),
+        (
+            {"schedule": "cosine", "warmup_epochs": 0.5},
+            {0: 0.1 / 6, 4: 0.5 / 6, 5: 0.1, 22: 0.1 * (1 + math.cos(math.pi * 17 / 35)) / 2, 40: 0.0},
+        ),
+        (
+            {"schedule": "step", "step_epochs": [2], "warmup_epochs": 1.0},
+            {0: 0.1 / 11, 9: 1.0 / 11, 10: 0.1, 19: 0.1, 20: 0.01},
+        ),
         ({"schedule": "step", "step_epochs": [1, 3], "step_gamma": 0.5}, {9: 0.1, 10: 0.05, 29: 0.05, 30: 0.025}),
     ],
 )

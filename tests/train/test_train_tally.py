@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from difflogic_tonic.train.fit import gaps, score_of
+from difflogic_tonic.train.losses import Loss
+from difflogic_tonic.train.scores import gaps, score_of
 from difflogic_tonic.train.tally import Tally
 
 
@@ -13,8 +14,8 @@ def tally_of_two_recordings() -> Tally:
     """Recording 0 (label 0): frames with probability 0.9 and 0.4 of class 0. Recording 1 (label 1): 0.6 of class 0."""
     tally = Tally.empty(3, 2)
     odds = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.6, 0.4]])
-    tally.add(odds[:1].log(), torch.tensor([0]), torch.tensor([0]))
-    tally.add(odds[1:].log(), torch.tensor([0, 1]), torch.tensor([0, 1]))
+    tally.add(odds[:1].log(), torch.tensor([0]), torch.tensor([0]), Loss())
+    tally.add(odds[1:].log(), torch.tensor([0, 1]), torch.tensor([0, 1]), Loss())
     return tally
 
 
@@ -31,7 +32,10 @@ def test_probabilities_are_averaged_not_their_logarithms() -> None:
     """Two frames sure of the right class outvote one that excludes it: means 0.6 and 0.4, products 8e-5 and 1e-2."""
     tally = Tally.empty(1, 2)
     tally.add(
-        torch.tensor([[0.9, 0.1], [0.9, 0.1], [1e-4, 1 - 1e-4]]).log(), torch.tensor([0] * 3), torch.tensor([0] * 3)
+        torch.tensor([[0.9, 0.1], [0.9, 0.1], [1e-4, 1 - 1e-4]]).log(),
+        torch.tensor([0] * 3),
+        torch.tensor([0] * 3),
+        Loss(),
     )
     assert tally.metrics("test", "frames", hard=False)["test_recordings_correct"] == 1
 
@@ -49,7 +53,7 @@ def test_where_recordings_are_samples_there_are_no_frame_metrics() -> None:
 def test_top_five_of_six_classes() -> None:
     tally = Tally.empty(2, 6)
     logits = torch.tensor([[6.0, 5, 4, 3, 2, 1], [6.0, 5, 4, 3, 2, 1]])
-    tally.add(logits, torch.tensor([4, 5]), torch.tensor([0, 1]))
+    tally.add(logits, torch.tensor([4, 5]), torch.tensor([0, 1]), Loss())
     assert tally.metrics("test", "frames", hard=False)["test_top5_accuracy"] == 0.5
 
 

@@ -13,7 +13,8 @@ from difflogic_tonic.config.networks import Model, check_logic_sizes, default_le
 from difflogic_tonic.config.prepare import check_dataset, read_prepared
 from difflogic_tonic.config.sections import PathValue, Positive, Section
 from difflogic_tonic.config.slicing import Slice
-from difflogic_tonic.config.training import Train
+from difflogic_tonic.config.spiking import IMAGE_STEPS, check_time
+from difflogic_tonic.config.training import Train, check_training
 from difflogic_tonic.errors import ConfigError
 
 
@@ -108,9 +109,17 @@ class TrainConfig(Section):
 
     @property
     def training(self) -> Train:
-        """The section `train` with the learning rate that null stands for."""
+        """The section `train` with the learning rate that null stands for, and the loss that `auto` is."""
         rate = self.train.learning_rate or default_learning_rate(self.model, self.train.optimizer)
-        return self.train.model_copy(update={"learning_rate": rate})
+        loss = "cross_entropy" if self.train.loss == "auto" else self.train.loss
+        return self.train.model_copy(update={"learning_rate": rate, "loss": loss})
+
+    @property
+    def network(self) -> Model:
+        """The section `model` with the steps that null stands for: None are those of events."""
+        if self.model.model_type != "SNN" or self.facts.kind != "images" or self.model.snn.steps:
+            return self.model
+        return self.model.model_copy(update={"snn": self.model.snn.model_copy(update={"steps": IMAGE_STEPS})})
 
     @property
     def view(self) -> Literal["frames", "sequence", "stacked"]:
@@ -142,6 +151,13 @@ class TrainConfig(Section):
                 f"data.view: {self.view} does not fit model.model_type: {self.model.model_type}{recurrent}; use "
                 + ("sequence" if memory else "frames or stacked")
             )
+        return self
+
+    @model_validator(mode="after")
+    def _training_fits(self) -> "TrainConfig":
+        check_training(self.train, self.model)
+        if self.model.model_type == "SNN":
+            check_time(self.model.snn, images=self.facts.kind == "images")
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from difflogic_tonic.config.networks import Model
 from difflogic_tonic.config.sections import Fraction, Positive, Section
+
+Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 class Dataloader(Section):
@@ -48,14 +51,37 @@ class Train(Section):
     step_gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of `schedule: step`."""
 
+    warmup_epochs: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Epochs, or a part of one, over which the learning rate rises in a line before `schedule` begins."""
+
+    loss: Literal["auto", "cross_entropy", "mse", "spike_count", "tet"] = "auto"
+    """What training makes small; `auto` is the cross-entropy. For `model_type: SNN` also the squared error of the class
+    scores to 1 for the right class and 0 for the others (`mse`), that of the firing rates to `target_rates`
+    (`spike_count`), and the cross-entropy of every step by itself (`tet`)."""
+
+    target_rates: tuple[Rate, ...] = Field(default=(0.8, 0.2), min_length=2, max_length=2, strict=False)
+    """Firing rates that `loss: spike_count` asks of the right class and of the others."""
+
+    tet_weight: Fraction = 0.001
+    """Share of the loss `tet` that keeps the scores of every step near 1."""
+
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; a longer one is scaled down to it."""
 
     accumulate: Positive = 1
     """Batches whose gradients are summed into one step: less memory for the same effective batch."""
 
-    amp: Literal["off", "bf16", "fp16"] = "off"
-    """Mixed precision. `fp16` needs a GPU."""
+    recompute: bool = False
+    """Keep less of the forward pass and compute it again for the gradients: less memory for a third more time
+    (`model_type: SNN`)."""
+
+    recompute_steps: Positive | None = None
+    """With `recompute`: compute again so many steps at a time, where no layer needs all of them (batch normalisation
+    does). Without it all at once."""
+
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    """Mixed precision. `auto` is bf16 where the hardware is fast at it (a GPU with bf16, a CPU with AVX-512 BF16 or
+    AMX), except for DiffLogic, and off elsewhere. `fp16` needs a GPU."""
 
     label_smoothing: Fraction = 0.0
     """Part of the target that is spread over all classes."""
@@ -87,16 +113,59 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
+    def _warmup_ends(self) -> "Train":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"train.warmup_epochs {self.warmup_epochs:g} must be below train.epochs {self.epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _targets_make_sense(self) -> "Train":
+        right, others = self.target_rates
+        if right <= others:
+            raise ValueError(
+                f"train.target_rates [{right:g}, {others:g}]: the first, of the right class, must be larger"
+            )
+        if self.label_smoothing and self.loss == "spike_count":
+            raise ValueError(
+                "train.label_smoothing has no effect with loss: spike_count; train.target_rates are its targets"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _every_key_counts(self) -> "Train":
         for key, chooser, choice in (
             ("momentum", "optimizer", "sgd"),
             ("step_epochs", "schedule", "step"),
             ("step_gamma", "schedule", "step"),
+            ("target_rates", "loss", "spike_count"),
+            ("tet_weight", "loss", "tet"),
+            ("recompute_steps", "recompute", True),
         ):
             # the default is no sign of an intention: a saved config holds every key
             if getattr(self, key) != type(self).model_fields[key].default and getattr(self, chooser) != choice:
                 raise ValueError(
-                    f"train.{key} has no effect with {chooser}: {getattr(self, chooser)}; "
-                    f"leave it out, or use {chooser}: {choice}"
+                    f"train.{key} has no effect with {chooser}: {_written(getattr(self, chooser))}; "
+                    f"leave it out, or use {chooser}: {_written(choice)}"
                 )
         return self
+
+
+def _written(value: str | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def check_training(train: Train, model: Model) -> None:
+    """Raise `ValueError` for what no training of `model` can do, or what would have no effect on it."""
+    readout = model.snn.readout
+    if model.model_type != "SNN":
+        if train.loss not in ("auto", "cross_entropy"):
+            raise ValueError(f"train.loss: {train.loss} is for model.model_type: SNN; use cross_entropy")
+        if train.recompute:
+            raise ValueError("train.recompute is for model.model_type: SNN; use train.accumulate and a smaller batch")
+    elif train.loss == "spike_count" and readout != "rate":
+        raise ValueError(f"train.loss: spike_count needs model.snn.readout: rate, not {readout}, which has no rates")
+    elif train.loss == "tet" and readout == "rate":
+        raise ValueError(
+            "train.loss: tet compares the scores of every step, and with model.snn.readout: rate they are spikes; "
+            "use readout: current or membrane"
+        )

@@ -32,6 +32,7 @@ class Batch:
     `inputs` is u8[B, bytes] for single frames and u8[B, T, bytes] otherwise, zero beyond a recording's last frame.
     `labels` i64[B]; `lengths` i64[B], the number of true frames; `rows` i64[B], the recording's row in its split.
     `mixed`: the second labels of a batch that augmentation mixed with other samples.
+    `keys` i64[B] decide what a network draws for each sample, such as random spikes; None if none does.
     `pending`: augmentation that `to` does on its way; until then `inputs` are as stored.
     """
 
@@ -43,6 +44,7 @@ class Batch:
     frame_shape: tuple[int, int, int]
     view: str
     mixed: Mixed | None = None
+    keys: Tensor | None = None
     pending: "Pending | None" = None
 
     def __len__(self) -> int:
@@ -54,7 +56,8 @@ class Batch:
             tensor.to(device, non_blocking=True) for tensor in (self.inputs, self.labels, self.lengths, self.rows)
         )
         mixed = self.mixed and Mixed(*(part.to(device) for part in (self.mixed.labels, self.mixed.weights)))
-        there = Batch(inputs, labels, lengths, rows, self.packed, self.frame_shape, self.view, mixed)
+        keys = None if self.keys is None else self.keys.to(device, non_blocking=True)
+        there = Batch(inputs, labels, lengths, rows, self.packed, self.frame_shape, self.view, mixed, keys)
         return there if self.pending is None else self.pending.apply(there, device)
 
     def mask(self) -> Tensor:

@@ -15,6 +15,9 @@ from difflogic_tonic.data.augment_kernels import fill_first_words
 
 Words = npt.NDArray[np.uint64]
 
+CODING = 1000
+"""Part of the keys of spikes that code an image: a purpose of its own, beside those of `augment`."""
+
 GOLDEN = 0x9E3779B97F4A7C15
 FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -50,9 +50,11 @@ class Batches:
         pin_memory: bool = False,
         augmenter: "Augmenter | None" = None,
         bucketed: bool = False,
+        keyed: bool = False,
     ) -> None:
         """`workers` reader threads (0: one); `pin_memory` for a CUDA device; `augmenter` for training batches;
-        `bucketed`: a shuffled order in which a batch has recordings of similar lengths (`order.bucketed_order`).
+        `bucketed`: a shuffled order in which a batch has recordings of similar lengths (`order.bucketed_order`);
+        `keyed`: batches have the keys of their samples.
         Raises `ConfigError` for a bad subset.
         """
         if view == "stacked" and max_frames is None:
@@ -67,6 +69,7 @@ class Batches:
         self._pin_memory = pin_memory
         self._augmenter = augmenter
         self._bucketed = bucketed
+        self._keyed = keyed
         self._of_thread = threading.local()
         self._max_frames = max_frames
         self._lengths = np.diff(split.offsets)
@@ -93,6 +96,8 @@ class Batches:
     def iterate(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """The batches of `epoch` from position `start` on, read ahead in threads; close the iterator to stop early."""
         read = self._read if self._augmenter is None else partial(self._read_augmented, self._augmenter, epoch)
+        if self._keyed:
+            read = partial(self._read_keyed, read, epoch)
         return read_ahead(read, self._positions(epoch, start), self._threads)
 
     def _positions(self, epoch: int, start: int) -> Generator[Rows, None, None]:
@@ -103,6 +108,13 @@ class Batches:
             order = epoch_order(self.n_samples, self._seed, epoch, self._shuffle)
         for cut in range(start * self.batch_size, len(order), self.batch_size):
             yield order[cut : cut + self.batch_size]
+
+    def _read_keyed(self, read: Callable[[Rows], Batch], epoch: int, samples: Rows) -> Batch:
+        """The keys are decided by (seed, epoch) and the sample, whatever the batch and whoever reads it."""
+        from difflogic_tonic.data.draws import CODING, keys  # numba, which takes half a second to load
+
+        found = keys(self._numbers(samples), self._seed, epoch, CODING)
+        return replace(read(samples), keys=torch.from_numpy(found.view(np.int64)))
 
     def _read(self, samples: Rows) -> Batch:
         inputs = self._stored(samples, self._max_frames if self.view == "stacked" else None)

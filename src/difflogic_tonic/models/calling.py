@@ -13,7 +13,9 @@ def logits(model: nn.Module, batch: Batch) -> Tensor:
     Logic networks take the bytes as they are stored; all others get numbers.
     """
     found: Tensor
-    if not isinstance(model, BinaryFrames):
+    if getattr(model, "reads_keys", False):
+        found = model(expand(batch), batch.lengths, batch.keys)
+    elif not isinstance(model, BinaryFrames):
         found = model(expand(batch), batch.lengths)
     elif batch.packed and model.reads_packed and _whole_bytes(batch):
         found = model(batch.inputs.flatten(1), batch.lengths, packed=True)

@@ -82,7 +82,8 @@ def build_snn(model: Model, frame_shape: FrameShape, classes: int, seed: int) ->
         dropout=snn.dropout,
         seed=seed,
     )
-    return SpikingModel(Inputs(), network, Head(snn.readout, rule.decay))
+    inputs = Inputs(snn.steps, snn.encoding, snn.delta_level)
+    return SpikingModel(inputs, network, Head(snn.readout, rule.decay))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 | module      | what it holds                                                                 |
 |-------------|-------------------------------------------------------------------------------|
 | `step`      | one optimizer step                                                            |
+| `losses`    | what training makes small                                                     |
 | `precision` | autocast and loss scaling                                                     |
+| `probe`     | one step in fp16 before a run begins, and where values stop being finite      |
+| `flat`      | a loss that stands still, and why                                             |
 | `optimizer` | optimizers and learning rate schedules                                        |
 | `temperature`| temperature schedules of logic networks                                      |
 | `thresholds`| thresholds of a logic network's inputs that come from the data                |
 | `tally`     | exact counts and sums of an evaluation, per frame and per recording           |
+| `scores`    | what epochs are compared by                                                   |
 | `state`     | everything that a resume needs, in one place                                  |
 | `saving`    | when a checkpoint is due, and the signal that asks for one                    |
 | `fit`       | epochs: train, evaluate, choose the best                                      |

@@ -25,6 +25,7 @@ from difflogic_tonic.train.inputs import (
     open_inputs,
     sample_shape,
 )
+from difflogic_tonic.train.losses import evaluation_loss
 from difflogic_tonic.train.preflight import is_out_of_memory
 from difflogic_tonic.train.tally import Tally
 from difflogic_tonic.train.temperature import set_temperature_after
@@ -42,11 +43,11 @@ def evaluate_run(job_id: str, which: str, device_name: str, places: StoragePaths
     config = build_section(TrainConfig, saved.config, f"the config in {path}")
     variant = find_variant_of(saved, config, storage)
     inputs = open_inputs(config, variant.path, variant.place_name, device)
-    model = models.build(config.model, sample_shape(config, inputs.manifest), len(saved.classes), config.base.seed)
+    model = models.build(config.network, sample_shape(config, inputs.manifest), len(saved.classes), config.base.seed)
     model.load_state_dict(saved.model)
     set_temperature_after(model, config, saved.step, len(inputs.train))
     try:
-        measured = measure(model.to(device), inputs, config.view, device)
+        measured = measure(model.to(device), inputs, config, device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -61,16 +62,17 @@ def evaluate_run(job_id: str, which: str, device_name: str, places: StoragePaths
     return 0
 
 
-def measure(model: nn.Module, inputs: Inputs, view: str, device: torch.device) -> dict[str, Any]:
+def measure(model: nn.Module, inputs: Inputs, config: TrainConfig, device: torch.device) -> dict[str, Any]:
     """All metrics of `model` on every evaluated split, soft and (logic networks) hard, as in an epoch of training."""
     measured: dict[str, Any] = {}
+    loss = evaluation_loss(config)
     for phase in evaluation_phases(model, inputs):
         tally = Tally.empty(phase.n_recordings, len(inputs.manifest.classes))
         batches = inputs.evaluated[phase.split]
         with lines.bar(phase.name, len(batches)) as bar:
-            for _ in evaluate(model, batches, tally, phase.hard, device):
+            for _ in evaluate(model, batches, tally, phase.hard, device, loss):
                 bar.advance(1)
-        measured |= tally.metrics(phase.split, view, phase.hard)
+        measured |= tally.metrics(phase.split, config.view, phase.hard)
     return measured
 
 

@@ -20,8 +20,11 @@ from difflogic_tonic.models import logits
 from difflogic_tonic.nets.logic import hard_mode, logic_report, set_temperature
 from difflogic_tonic.runs.metrics import MetricsLog, Row
 from difflogic_tonic.train import lines
+from difflogic_tonic.train.flat import count_flat_steps
+from difflogic_tonic.train.losses import Loss, LossSum
 from difflogic_tonic.train.optimizer import learning_rate_at, set_learning_rate
 from difflogic_tonic.train.saving import Saver
+from difflogic_tonic.train.scores import gaps, larger, score_of
 from difflogic_tonic.train.state import Best, Progress, Sums, TrainingState, copied_weights
 from difflogic_tonic.train.step import train_step
 from difflogic_tonic.train.tally import Tally
@@ -65,15 +68,21 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does, apart from its state. `logic` is the section of a logic network, else None."""
+    """What a run does, apart from its state.
+
+    `logic` is the section of a logic network, else None; `counts_skipped`: steps can be skipped, and rows say how many.
+    """
 
     config: Train
     classes: int
     view: str
     device: torch.device
+    loss: Loss
+    evaluation_loss: LossSum
     train: BatchSource
     evaluated: dict[str, BatchSource]
     phases: tuple[Phase, ...]
+    counts_skipped: bool = False
     logic: DiffLogic | None = None
     subset: str | None = None
     on_better: Callable[[Best], None] = lambda best: None
@@ -85,7 +94,7 @@ class Plan:
         return -(-len(self.train) // self.config.accumulate)
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of optimizer step `step` (from 0)."""
+        """Learning rate of optimizer step `step` (from 0), not counting those that were skipped."""
         return learning_rate_at(self.config, step, self.steps_per_epoch)
 
     def temperature_at(self, step: int) -> float | None:
@@ -137,12 +146,18 @@ def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Sa
     ):
         started = time.perf_counter()
         while group := [batch.to(plan.device) for batch in itertools.islice(batches, config.accumulate)]:
-            set_learning_rate(state.optimizer, plan.rate_at(progress.step))
+            # A skipped step moves neither the weights nor the schedule.
+            progress.rate = plan.rate_at(progress.step - progress.skipped)
+            set_learning_rate(state.optimizer, progress.rate)
             _set_temperature(state.model, plan, progress.step)
-            result = train_step(state.model, state.optimizer, group, state.precision, config, progress.step + 1)
+            result = train_step(
+                state.model, state.optimizer, group, state.precision, plan.loss, config, progress.step + 1
+            )
             progress.batch += len(group)
             progress.step += 1
+            progress.skipped += not result.stepped
             progress.evaluated = 0
+            count_flat_steps(progress, result, plan.loss, plan.classes)
             for sums in (progress.epoch_sums, progress.window):
                 sums.add(result.loss_sum, result.n_correct, result.n_samples)
             now = time.perf_counter()
@@ -168,7 +183,9 @@ def evaluate_epoch(state: TrainingState, plan: Plan, saver: Saver) -> bool:
         batches = plan.evaluated[phase.split]
         with (
             lines.bar(phase.name, len(batches), before) as bar,
-            closing(evaluate(state.model, batches, progress.tally, phase.hard, plan.device)) as counted,
+            closing(
+                evaluate(state.model, batches, progress.tally, phase.hard, plan.device, plan.evaluation_loss)
+            ) as counted,
         ):
             for seconds in counted:
                 progress.evaluated += 1
@@ -189,7 +206,7 @@ def evaluate_epoch(state: TrainingState, plan: Plan, saver: Saver) -> bool:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, batches: BatchSource, tally: Tally, hard: bool, device: torch.device
+    model: nn.Module, batches: BatchSource, tally: Tally, hard: bool, device: torch.device, loss: LossSum
 ) -> Generator[float, None, None]:
     """Count the rest of `batches` into `tally`, in fp32; yields the seconds of each batch once it is counted."""
     model.eval()
@@ -200,7 +217,7 @@ def evaluate(
         started = time.perf_counter()
         for batch in rest:
             there = batch.to(device)
-            tally.add(logits(model, there), batch.labels, batch.rows)
+            tally.add(logits(model, there), batch.labels, batch.rows, loss)
             yield time.perf_counter() - started
             started = time.perf_counter()
 
@@ -221,6 +238,7 @@ def finish_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog) -> None:
         weights = copied_weights(state.model)
         progress.best = Best(progress.epoch, progress.step, score, measured, weights)
     progress.measured = measured
+    progress.maxima = larger(progress.maxima, measured, progress.epoch)
     progress.epochs_without_better = 0 if better else progress.epochs_without_better + 1
     row = epoch_row(state, plan, measured)
     progress.seconds += row["seconds"]
@@ -239,30 +257,6 @@ def finish_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog) -> None:
     plan.on_epoch()
 
 
-def score_of(measured: dict[str, Any]) -> list[float]:
-    """What epochs are compared by, larger is better: recordings, then frames right on validation, then its loss.
-
-    A logic network is judged as what it will be used as: by its hard evaluation.
-    """
-    suffix = "_hard" if "val_loss_hard" in measured else ""
-    names = ("val_recording_accuracy", "val_frame_accuracy")
-    return [float(measured.get(name + suffix, 0.0)) for name in names] + [
-        -float(measured.get("val_loss" + suffix, 0.0))
-    ]
-
-
-def gaps(measured: dict[str, Any]) -> dict[str, float]:
-    """`<split>_gap`: what an accuracy loses when a logic network is discretised, soft minus hard."""
-    found = {}
-    for split in ("val", "test"):
-        for name in (f"{split}_frame_accuracy", f"{split}_recording_accuracy"):
-            if f"{name}_hard" in measured:
-                found[f"{split}_gap" + name.removeprefix(split).removesuffix("_accuracy")] = (
-                    measured[name] - measured[f"{name}_hard"]
-                )
-    return found
-
-
 def _set_temperature(model: nn.Module, plan: Plan, step: int) -> None:
     temperature = plan.temperature_at(step)
     if temperature is not None:
@@ -277,17 +271,19 @@ def write_step_row(progress: Progress, plan: Plan, metrics: MetricsLog) -> None:
 
 def step_row(progress: Progress, plan: Plan) -> Row:
     """The mean loss since the last row, and the rate of the last step; its temperature if that changes."""
-    window, last = progress.window, progress.step - 1
+    window = progress.window
     row: Row = {
         "kind": "step",
         "step": progress.step,
         "epoch": progress.epoch + 1,
         "time": round(time.time(), 3),
         "loss": window.loss / window.n_samples,
-        "learning_rate": plan.rate_at(last),
+        "learning_rate": progress.rate,
     }
+    if plan.counts_skipped:
+        row["amp_skipped"] = progress.skipped
     if plan.logic is not None and plan.logic.temperature_schedule != "none":
-        row["temperature"] = plan.temperature_at(last)
+        row["temperature"] = plan.temperature_at(progress.step - 1)
     return row
 
 
@@ -307,6 +303,8 @@ def epoch_row(state: TrainingState, plan: Plan, measured: dict[str, Any]) -> Row
         "seconds": round(progress.train_seconds + progress.val_seconds + progress.test_seconds, 3),
         "train_samples_per_second": sums.n_samples / max(progress.train_seconds, 1e-9),
     }
+    if plan.counts_skipped:
+        row["amp_skipped"] = progress.skipped
     if progress.best is not None:
         row["best_epoch"] = progress.best.epoch
     tested = sum(plan.evaluated[phase.split].n_samples for phase in plan.phases if phase.split == "test")

@@ -14,6 +14,8 @@ from difflogic_tonic.config.networks import check_logic_sizes
 from difflogic_tonic.data import Batches
 from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
 from difflogic_tonic.nets.logic import has_hard_mode
+from difflogic_tonic.nets.spiking.model import SpikingModel
+from difflogic_tonic.nets.spiking.recompute import Recompute
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.train.fit import BatchSource, Phase
 from difflogic_tonic.train.thresholds import check_counts, fit_thresholds
@@ -126,6 +128,7 @@ def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.
             pin_memory=device.type == "cuda",
             augmenter=changing,
             bucketed=shuffle and config.data.batching == "bucketed",
+            keyed=config.model.model_type == "SNN" and config.model.snn.encoding == "rate",
         )
 
     if not splits["train"].n_recordings:
@@ -169,7 +172,9 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_
         except ValueError as error:
             raise ConfigError(str(error)) from None
     check_counts(config, inputs.manifest)
-    model = models.build(config.model, inputs.sample_shape, len(inputs.manifest.classes), config.base.seed)
+    model = models.build(config.network, inputs.sample_shape, len(inputs.manifest.classes), config.base.seed)
+    if isinstance(model, SpikingModel) and config.train.recompute:
+        model.recompute = Recompute(config.train.recompute_steps)
     if with_weights and config.model.weights is not None:
         models.load_weights(model, config.model.weights)
     elif with_weights:

@@ -68,6 +68,8 @@ def epoch_line(row: Row, progress: Progress, config: Train, subset: str | None) 
         parts.append(f"best: epoch {progress.best.epoch}{_chosen_by(progress.best.metrics)}")
     speeds = [f"{row[f'{split}_samples_per_second']:,.0f} {split}" for split in ("train", "test") if _speed(row, split)]
     parts.append(f"samples/s {', '.join(speeds)}")
+    if row.get("amp_skipped"):
+        parts.append(f"skipped {row['amp_skipped']:,} steps in fp16")
     left = (config.epochs - progress.epoch) * progress.seconds / max(1, progress.epoch)
     if left > 0:
         parts.append(f"ends {_clock_in(left)}")
@@ -97,6 +99,17 @@ def result_lines(metrics: dict[str, Any], split: str, subset: str | None) -> lis
 def final_lines(metrics: dict[str, Any], subset: str | None) -> list[str]:
     """The accuracies on every split that was evaluated, validation first."""
     return [line for split in EVALUATED for line in result_lines(metrics, split, subset)]
+
+
+def maxima_line(progress: Progress) -> str | None:
+    """The largest test accuracy of any epoch, beside that of the epoch that validation chose; None if none differs."""
+    parts = [
+        f"{' '.join(name.removeprefix('test_').split('_'))} {percent(accuracy)} in epoch {epoch:.0f}"
+        for name, (accuracy, epoch) in sorted(progress.maxima.items())
+    ]
+    if not parts or progress.epoch < 2:
+        return None
+    return f"test, largest of {progress.epoch} epochs: {', '.join(parts)} (optimistic: chosen by the test data)"
 
 
 def gate_line(report: dict[str, dict[str, Any]]) -> str:

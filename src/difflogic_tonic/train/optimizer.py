@@ -28,16 +28,20 @@ def learning_rate_at(config: Train, step: int, steps_per_epoch: int) -> float:
     """Learning rate of optimizer step `step` (from 0).
 
     none    learning_rate
-    cosine  learning_rate · (1 + cos(π · step / last step of the run)) / 2, per step
+    cosine  learning_rate · (1 + cos(π · step / last step of the run)) / 2, per step, counted from the warm-up's end
     step    learning_rate · step_gamma^(number of step_epochs that are over), per epoch
 
-    A resume with other epochs or another learning rate continues on the curve of the new values.
+    In a warm-up of w steps: learning_rate · (step + 1) / (w + 1). A resume with other epochs or another learning rate
+    continues on the curve of the new values.
     """
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    if step < warmup:
+        return config.rate * (step + 1) / (warmup + 1)
     match config.schedule:
         case "none":
             return config.rate
         case "cosine":
-            done = min(1.0, step / (config.epochs * steps_per_epoch))
+            done = min(1.0, (step - warmup) / (config.epochs * steps_per_epoch - warmup))
             return config.rate * 0.5 * (1 + math.cos(math.pi * done))
         case "step":
             epoch = step // steps_per_epoch

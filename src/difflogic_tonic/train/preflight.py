@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from difflogic_tonic.models import logits
 from difflogic_tonic.runs.checkpoint import KEEP, Checkpoints
 from difflogic_tonic.storage import Storage, check_space, free_bytes
 from difflogic_tonic.train import lines
+from difflogic_tonic.train.precision import Precision
 
 MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1}
 """Copies of the weights that an optimizer keeps."""
@@ -46,8 +47,12 @@ class Estimate:
         return 2 * self.weights + self.optimizer + 2 * self.activations
 
 
-def estimate(model: nn.Module, sample: Batch, config: Train, device: torch.device) -> Estimate:
+def estimate(
+    model: nn.Module, sample: Batch, config: Train, device: torch.device, precision: Precision | None = None
+) -> Estimate:
     """Measured where it is cheap: a forward pass of up to two samples counts what backward would keep.
+
+    What a spiking network computes again (`train.recompute`) is not kept, and so not counted.
 
     An estimate: temporary buffers of single operations, the allocator's reserve and the reading threads are not in it.
     Neither weights nor random state change.
@@ -55,7 +60,7 @@ def estimate(model: nn.Module, sample: Batch, config: Train, device: torch.devic
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     moments = MOMENTS[config.optimizer] * weights
     few = _first(sample, min(2, len(sample))).to(device)
-    activations = math.ceil(_kept_for_backward(model, few) / len(few) * config.dataloader.batch_size)
+    activations = math.ceil(_kept_for_backward(model, few, precision) / len(few) * config.dataloader.batch_size)
     # Weights, moments, and the best weights so far.
     checkpoint = 2 * weights + moments
     return Estimate(weights, moments, activations, free_memory(device), checkpoint)
@@ -78,7 +83,10 @@ def report(found: Estimate, storage: Storage, device: torch.device, checkpoints:
     return said
 
 
-ADVICE = "try a smaller train.dataloader.batch_size, train.accumulate to keep the effective batch, or train.amp: bf16"
+ADVICE = (
+    "try a smaller train.dataloader.batch_size with train.accumulate to keep the effective batch, train.amp: bf16, "
+    "or for a spiking network train.recompute: true"
+)
 
 
 @contextmanager
@@ -100,7 +108,7 @@ def out_of_memory(error: BaseException, config: Train) -> OutOfMemory | None:
     return OutOfMemory(
         f"out of memory with train.dataloader.batch_size {config.dataloader.batch_size}, train.accumulate "
         f"{config.accumulate}, train.amp {config.amp}; {ADVICE}, and start anew with --fresh "
-        f"(another train.amp may also go on with --resume)"
+        f"(another train.amp or train.recompute may also go on with --resume)"
     )
 
 
@@ -134,7 +142,7 @@ def _group_free() -> int:
     return 2**62
 
 
-def _kept_for_backward(model: nn.Module, batch: Batch) -> int:
+def _kept_for_backward(model: nn.Module, batch: Batch, precision: Precision | None) -> int:
     kept: dict[int, int] = {}
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
 
@@ -148,7 +156,9 @@ def _kept_for_backward(model: nn.Module, batch: Batch) -> int:
     devices = [batch.inputs.device] if batch.inputs.is_cuda else []
     with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         model.train()
-        loss = F.cross_entropy(logits(model, batch).float(), batch.labels)
+        with nullcontext() if precision is None else precision.autocast():
+            scores = logits(model, batch)
+        loss = F.cross_entropy(scores.float(), batch.labels)
         del loss
     with torch.no_grad():
         for buffer, before in zip(model.buffers(), buffers, strict=True):
@@ -157,12 +167,13 @@ def _kept_for_backward(model: nn.Module, batch: Batch) -> int:
 
 
 def _first(batch: Batch, n: int) -> Batch:
-    return Batch(
-        batch.inputs[:n],
-        batch.labels[:n],
-        batch.lengths[:n],
-        batch.rows[:n],
-        batch.packed,
-        batch.frame_shape,
-        batch.view,
+    return replace(
+        batch,
+        inputs=batch.inputs[:n],
+        labels=batch.labels[:n],
+        lengths=batch.lengths[:n],
+        rows=batch.rows[:n],
+        keys=None if batch.keys is None else batch.keys[:n],
+        mixed=None,
+        pending=None,
     )

@@ -134,7 +134,7 @@ def _evaluate_again(config: TrainConfig, storage: Storage, places: Storage, devi
     state.model.load_state_dict(saved.model)
     inputs = _shortened(inputs, config)
     set_temperature_after(state.model, config, saved.step, len(inputs.train))
-    measured = measure(state.model, inputs, config.view, device)
+    measured = measure(state.model, inputs, config, device)
     differing = {name: value for name, value in measured.items() if saved.metrics[name] != value}
     if device.type == "cpu":
         assert not differing, (differing, saved.metrics)

@@ -18,10 +18,11 @@ FIXED = (
     "data.batching",
     "train.optimizer",
     "train.accumulate",
+    "train.loss",
     "train.dataloader.batch_size",
 )
-"""Keys that decide which samples come when, or what the optimizer keeps. `data.slice` and the section of the model are
-fixed as well."""
+"""Keys that decide which samples come when, what the optimizer keeps, or what epochs are compared by. `data.slice` and
+the section of the model are fixed as well."""
 
 FREE_IN_MODEL = ("model.difflogic.backend",)
 """How a model is computed, not what."""

@@ -24,10 +24,13 @@ from difflogic_tonic.storage import Storage, storage_errors, write_json
 from difflogic_tonic.train import lines, preflight
 from difflogic_tonic.train.fit import Plan, fit, is_finished
 from difflogic_tonic.train.inputs import Inputs, evaluation_phases
+from difflogic_tonic.train.losses import evaluation_loss, training_loss
 from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.state import Best, TrainingState, copied_weights
 
 log = logging.getLogger(__name__)
+
+_NAMES = {"off": "fp32", "bf16": "bf16, weights in fp32", "fp16": "fp16, weights in fp32"}
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,12 @@ class Run:
             classes=len(self.inputs.manifest.classes),
             view=self.config.view,
             device=self.device,
+            loss=training_loss(self.config),
+            evaluation_loss=evaluation_loss(self.config),
             train=self.inputs.train,
             evaluated=dict(self.inputs.evaluated),
             phases=evaluation_phases(self.state.model, self.inputs),
+            counts_skipped=self.state.precision.scaler is not None,
             logic=self.config.model.difflogic if self.config.model.model_type == "DiffLogic" else None,
             subset=self.inputs.subset,
             on_better=self.save_best,
@@ -155,6 +161,8 @@ class Run:
         self._status("finished", exit_code=0)
         for line in lines.final_lines(best.metrics, self.inputs.subset):
             log.info("%s", line)
+        if maxima := lines.maxima_line(self.state.progress):
+            log.info("%s", maxima)
         if "netlist" in summary:
             log.info("%s", lines.gate_line(summary["netlist"]))
         log.info("model: %s", self.model_path("best"))
@@ -177,7 +185,12 @@ class Run:
             "best_epoch": best.epoch,
             "seconds": round(progress.seconds, 1),
             **best.metrics,
+            "amp": self.state.precision.amp,
         }
+        if self.state.precision.scaler is not None:
+            summary["amp_skipped"] = progress.skipped
+        for name, (accuracy, epoch) in progress.maxima.items():
+            summary[f"{name}_max"], summary[f"{name}_max_epoch"] = accuracy, epoch
         if has_hard_mode(model):
             model.load_state_dict(best.model)
             summary["logic"] = logic_report(model)
@@ -201,11 +214,12 @@ class Run:
             *(self.device, f"  [subset: {self.inputs.subset}]" if self.inputs.subset else ""),
         )
         log.info("learning rate %g%s", plan.config.rate, "" if self.config.train.learning_rate else " (the default)")
+        log.info("computes in %s (train.amp: %s)", _NAMES[self.state.precision.amp], self.config.train.amp)
         if not plan.chooses_on_validation:
             log.info("no validation split: the best model is the last one")
         with closing(train.iterate(0)) as batches:
             sample = next(batches)
-        found = preflight.estimate(self.state.model, sample, self.config.train, self.device)
+        found = preflight.estimate(self.state.model, sample, self.config.train, self.device, self.state.precision)
         for line in preflight.report(found, self.storage, self.device, self.checkpoints):
             log.info("%s", line)
 

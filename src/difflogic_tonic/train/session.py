@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -32,9 +32,11 @@ from difflogic_tonic.train.inputs import (
     find_or_prepare,
     open_inputs,
 )
+from difflogic_tonic.train.losses import training_loss
 from difflogic_tonic.train.optimizer import build_optimizer
-from difflogic_tonic.train.precision import Precision
+from difflogic_tonic.train.precision import Amp, Precision, choose_amp
 from difflogic_tonic.train.preflight import memory_errors
+from difflogic_tonic.train.probe import refuse_fp16
 from difflogic_tonic.train.resume import check_config, check_data
 from difflogic_tonic.train.run import Run
 from difflogic_tonic.train.state import Identity, TrainingState, seed_everything
@@ -72,14 +74,19 @@ def train(request: Request, stop: StopRequest) -> int:
             found = checkpoints.load_newest() if request.start in ("resume", "auto") else None
             if found is not None:
                 check_config(found[0], request.config.to_dict())
-            state, inputs = build_state(request.config, storage, device, with_weights=found is None)
+            amp_before = None if found is None else found[0].get("amp")
+            state, inputs = build_state(request.config, storage, device, found is None, amp_before)
+            refused = probe_fp16(state, inputs, request.config)
             if found is not None:
                 check_data(found[0], state.identity)
         with restart_advice(checkpoints):
             folder = open_run(storage, job_id, request.start, has_checkpoint=found is not None)
         # Once more inside, so that status.json gets the translated error.
         with run_log(folder), memory_errors(request.config.train), restart_advice(checkpoints):
-            write_start(folder, request.config, request.argv, describe_environment(str(device)))
+            environment = describe_environment(str(device)) | {"amp": state.precision.amp}
+            write_start(folder, request.config, request.argv, environment)
+            if refused is not None:
+                log.warning("%s", refused)
             seed_everything(request.config.base.seed)
             if found is not None:
                 state.restore(found[0])
@@ -118,10 +125,17 @@ def check_start(storage: Storage, checkpoints: Checkpoints, job_id: str, start: 
 
 
 def build_state(
-    config: TrainConfig, storage: Storage, device: torch.device, with_weights: bool = True
+    config: TrainConfig,
+    storage: Storage,
+    device: torch.device,
+    with_weights: bool = True,
+    amp_before: Amp | None = None,
 ) -> tuple[TrainingState, Inputs]:
-    """A fresh state, and what it will train on. `with_weights`: from `model.weights`, which a resume does not need."""
-    precision = Precision(config.train.amp, device)
+    """A fresh state, and what it will train on.
+
+    `with_weights`: from `model.weights`, which a resume does not need; `amp_before`: what a resumed run computed in.
+    """
+    precision = Precision(choose_amp(config.train.amp, config.model.model_type, device, amp_before), device)
     if with_weights and config.model.weights is not None:
         check_weights_file(config.model.weights)
     variant = find_or_prepare(config, storage)
@@ -140,6 +154,19 @@ def build_state(
         torch.get_num_threads(),
     )
     return TrainingState(model, build_optimizer(config.training, model), precision, identity), inputs
+
+
+def probe_fp16(state: TrainingState, inputs: Inputs, config: TrainConfig) -> str | None:
+    """Compute in fp32 from here on where fp16 does not work on this device: the reason, else None."""
+    if state.precision.scaler is None:
+        return None
+    device = next(state.model.parameters()).device
+    with closing(inputs.train.iterate(0)) as batches:
+        first = next(batches).to(device)
+    refused = refuse_fp16(state.model, first, state.precision, training_loss(config))
+    if refused is not None:
+        state.precision = Precision("off", device)
+    return refused
 
 
 def make_deterministic(device: torch.device) -> None:

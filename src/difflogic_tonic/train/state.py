@@ -47,13 +47,18 @@ class Progress:
     trained on, then `phase` evaluations are finished, with `results` so far; `tally` is the one under way. `step`
     counts optimizer steps, `evaluated` the evaluation batches since the last of them, and one for the epoch's end.
     `window` holds sums since the last `step` row, `n_rows` is the length of metrics.jsonl. `seconds` is over all epochs
-    and starts, that of the three parts is of the current epoch.
+    and starts, that of the three parts is of the current epoch. Of the steps, `skipped` updated nothing (fp16 met
+    infinite gradients); `rate` was the learning rate of the last one. `flat`: steps in a row that told no samples
+    apart. `maxima`: the largest test accuracies of any epoch, each with its epoch.
     """
 
     epoch: int = 0
     batch: int = 0
     phase: int = 0
     step: int = 0
+    skipped: int = 0
+    rate: float = 0.0
+    flat: int = 0
     evaluated: int = 0
     epoch_sums: Sums = field(default_factory=Sums)
     window: Sums = field(default_factory=Sums)
@@ -61,6 +66,7 @@ class Progress:
     results: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     best: Best | None = None
+    maxima: dict[str, list[float]] = field(default_factory=dict)
     epochs_without_better: int = 0
     n_rows: int = 0
     seconds: float = 0.0
@@ -107,6 +113,7 @@ class TrainingState:
             "model": _copied(self.model.state_dict()),
             "optimizer": _copied(self.optimizer.state_dict()),
             "scaler": None if scaler is None else dict(scaler.state_dict()),
+            "amp": self.precision.amp,
             "skipped_in_a_row": self.precision.skipped_in_a_row,
             "random": random_states(),
         }

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from difflogic_tonic.train.losses import LossSum
 
 TOP = 5
 
@@ -32,15 +33,18 @@ class Tally:
         probabilities = torch.zeros(n_recordings, classes, dtype=torch.float64)
         return cls(0, 0, 0, 0, 0.0, probabilities, torch.full((n_recordings,), -1, dtype=torch.int64))
 
-    def add(self, logits: Tensor, labels: Tensor, rows: Tensor) -> None:
-        """Count one batch: logits [B, classes], labels i64[B], rows i64[B] (recordings in their split)."""
+    def add(self, logits: Tensor, labels: Tensor, rows: Tensor, loss: LossSum) -> None:
+        """Count one batch: logits [B, classes], labels i64[B], rows i64[B] (recordings in their split).
+
+        `loss` is of the kind that training makes small, in float64 here.
+        """
         logits, labels, rows = logits.double().cpu(), labels.cpu(), rows.cpu()
         self.n_batches += 1
         self.n_samples += len(labels)
         self.n_correct += int((logits.argmax(1) == labels).sum())
         top = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
         self.n_top += int((top == labels.unsqueeze(1)).any(1).sum())
-        self.loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
+        self.loss_sum += float(loss(logits, labels))
         self.probabilities.index_add_(0, rows, logits.softmax(1))
         self.labels[rows] = labels
 
