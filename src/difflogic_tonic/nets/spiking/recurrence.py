@@ -14,13 +14,10 @@ from difflogic_tonic.nets.spiking.stepwise import StepModule, call_layer
 
 
 class _Recurrence(StepModule):
-    """`block` step by step, fed with its input and with what it said at the step before, which is 0 at the first."""
+    """A block step by step, fed with its input and with what it said at the step before, which is 0 at the first."""
 
     resumable = True
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.sub_module = block
+    sub_module: nn.Module
 
     def forward(self, x: Tensor, steps: PackedSteps) -> Tensor:
         """[sum(counts), ...] to what the block makes of it."""
@@ -49,7 +46,8 @@ class SelfConnection(_Recurrence):
     """
 
     def __init__(self, block: nn.Module, combine: Callable[[Tensor, Tensor], Tensor] = torch.add) -> None:
-        super().__init__(block)
+        super().__init__()
+        self.sub_module = block
         self.combine = combine
 
     def at_rest(self, x: Tensor) -> Tensor:
@@ -66,9 +64,10 @@ class LinearRecurrence(_Recurrence):
     """
 
     def __init__(self, block: nn.Module, in_features: int, out_features: int, bias: bool = True) -> None:
-        super().__init__(block)
+        super().__init__()
         self.out_features = out_features
         self.rc = nn.Linear(in_features + out_features, in_features, bias)
+        self.sub_module = block
 
     def at_rest(self, x: Tensor) -> Tensor:
         return x.new_zeros(*x.shape[:-1], self.out_features)
