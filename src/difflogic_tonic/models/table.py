@@ -12,9 +12,11 @@ from typing import Any
 from torch import nn
 
 from difflogic_tonic.config.networks import Model
+from difflogic_tonic.config.own_code import is_own_code
 from difflogic_tonic.data import View
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.models.encoding import BinaryFrames, FrameShape, build_encoder
+from difflogic_tonic.models.own import own_network
 from difflogic_tonic.nets.cnn import ConvNet
 from difflogic_tonic.nets.logic import ConvLogicNetwork, LogicNetwork, RecurrentLogicNetwork
 from difflogic_tonic.nets.mlp import Perceptron
@@ -73,6 +75,9 @@ def build_snn(model: Model, frame_shape: FrameShape, classes: int, seed: int) ->
         detach_reset=snn.detach_reset,
         surrogate=snn.surrogate,
     )
+    if is_own_code(snn.architecture):
+        own = own_network(snn.architecture, frame_shape, classes, lambda: Neuron(rule), seed)
+        return SpikingModel(Inputs(snn.steps, snn.encoding, snn.delta_level), own, Head(snn.readout, rule.decay))
     network = build_network(
         snn.architecture,
         frame_shape,

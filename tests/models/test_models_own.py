@@ -1,0 +1,93 @@
+"""A spiking network of one's own."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from difflogic_tonic.config.networks import Model
+from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.models import build
+from difflogic_tonic.models.own import own_network
+from difflogic_tonic.nets.spiking.neurons import Neuron
+from difflogic_tonic.nets.spiking.rule import NeuronRule
+from difflogic_tonic.nets.spiking.stepwise import StepSequential
+
+SHAPE = (2, 3, 4)
+CLASSES = 5
+SOURCE = """
+from torch import nn
+
+def plain(frame_shape, classes, neuron):
+    channels, height, width = frame_shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 3, padding=1), neuron(), nn.Flatten(), nn.Linear(6 * height * width, classes)
+    )
+
+def lazy(frame_shape, classes, neuron):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(7), neuron(), nn.LazyLinear(classes))
+
+def one_short(frame_shape, classes, neuron):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes - 1))
+
+def a_layer(frame_shape, classes, neuron):
+    return nn.Linear(2, 2)
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A module `my_networks` that can be imported."""
+    (tmp_path / "my_networks.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield
+    sys.modules.pop("my_networks", None)
+
+
+def own(function: str, seed: int = 1):
+    return own_network(f"my_networks:{function}", SHAPE, CLASSES, lambda: Neuron(NeuronRule(tau=3.0)), seed)
+
+
+def test_layers_and_neurons_in_a_row_become_a_network():
+    network = own("plain")
+    assert isinstance(network, StepSequential)
+    assert network[1].rule.tau == 3.0
+    assert network.training
+
+
+@pytest.mark.parametrize("function", ["plain", "lazy"])
+def test_its_weights_depend_on_the_seed_alone(function: str):
+    torch.manual_seed(3)
+    first = own(function)
+    torch.manual_seed(4)
+    before = torch.get_rng_state()
+    second, other = own(function), own(function, seed=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("one_short", r"my_networks:one_short makes outputs \[1, 4\] of one frame; expected \[1, 5\]"),
+        ("a_layer", r"my_networks:a_layer returned Linear; expected an nn\.Sequential"),
+        ("missing", r"my_networks\.py has no function missing"),
+    ],
+)
+def test_what_it_must_return(function: str, message: str):
+    with pytest.raises(ConfigError, match=rf"model\.snn\.architecture: .*{message}"):
+        own(function)
+
+
+def test_a_config_names_it_and_every_other_key_counts():
+    model = Model.model_validate(
+        {"model_type": "SNN", "snn": {"architecture": "my_networks:plain", "tau": 4.0, "readout": "current"}}
+    )
+    built = build(model, SHAPE, CLASSES, seed=1)
+    assert built.network[1].rule.tau == 4.0
+    assert built(torch.ones(3, 2, *SHAPE), torch.tensor([3, 2])).shape == (2, CLASSES)
