@@ -19,7 +19,14 @@ FOLDER = Path(__file__).resolve().parent
 TORCH = "torch==2.13.0"
 LIGHT = ("pydantic", "pyyaml")
 LINUX_ONLY = ("nvidia", "cuda", "triton")
-PEERS = ["aedat==2.3.0", "event-stream==1.6.3", "faery==0.7.1", "loguru==0.7.3", "snntorch==1.0.0", "spikingjelly==2.0.0"]
+PEERS = [
+    "aedat==2.3.0",
+    "event-stream==1.6.3",
+    "faery==0.7.1",
+    "loguru==0.7.3",
+    "snntorch==1.0.0",
+    "spikingjelly==2.0.0",
+]
 """Installed without their dependencies: tests compare with the parts that need numpy and torch only, and spikingjelly
 asks for torchvision and torchaudio, which would bring another torch. It does not import without loguru."""
 HEAD = "# Exact versions; made by `make lock`, installed by helper_scripts/setup_environment.sh.\n"
