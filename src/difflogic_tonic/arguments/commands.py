@@ -116,6 +116,7 @@ def _add_show_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     show.add_argument("--variant", metavar="START", default="", help="start of its fingerprint, if there are several")
     show.add_argument("--split", choices=("train", "val", "test"), default="train", help="default: train")
     show.add_argument("--sample", type=_count, default=0, metavar="K", help="recording K of the split, from 0")
+    show.add_argument("--slice", metavar="WORDS", help="how unsliced events are shown, e.g. 'time_bins=8 overlap=0.5'")
     show.add_argument("--output", type=Path, metavar="FOLDER", help="default: pictures/ in project storage")
 
 

@@ -1,11 +1,13 @@
 """How recordings become frames: the keys that prepare configs and `data.slice` of training configs share."""
 
-import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from difflogic_tonic.config.sections import Positive, Section
+from difflogic_tonic.config.overrides import parse_overrides
+from difflogic_tonic.config.own_code import is_own_code
+from difflogic_tonic.config.sections import Positive, Section, build_section
+from difflogic_tonic.errors import ConfigError
 
 DEFAULT_EVENTS_PER_FRAME = 1500
 SLICING_KEYS = (
@@ -17,8 +19,6 @@ SLICING_KEYS = (
 ADVANCING_KEYS = ("events_per_frame", "time_window")
 SLICING_OPTIONS = {"overlap": SLICING_KEYS[:4], "include_incomplete": ADVANCING_KEYS}
 """Option → the ways to slice that it belongs to."""
-
-_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", re.ASCII)
 
 
 class Slicing(Section):
@@ -87,7 +87,7 @@ class Slicing(Section):
             raise ValueError(
                 f"{self.section}.overlap {self.overlap} must be below {way} {size}, or frames would never advance"
             )
-        if self.custom_slicing is not None and not _FUNCTION.fullmatch(self.custom_slicing):
+        if self.custom_slicing is not None and not is_own_code(self.custom_slicing):
             raise ValueError(f"{way}: expected module:function, found {self.custom_slicing!r}")
         return self
 
@@ -111,3 +111,15 @@ class Slice(Slicing):
         if not any(getattr(self, key) is not None for key in SLICING_KEYS):
             raise ValueError(f"{self.section} does not say how to slice; add one of {', '.join(SLICING_KEYS)}")
         return self
+
+
+def slice_from_words(text: str, where: str) -> Slice:
+    """The slicing that assignments with spaces between them make, e.g. `time_bins=8 overlap=0.5`.
+
+    `where` names them in the `ConfigError` for what cannot be one.
+    """
+    if wrong := [word for word in text.split() if "=" not in word]:
+        raise ConfigError(f"{where}: {wrong[0]!r}; expected KEY=VALUE, e.g. time_bins=8")
+    prefix = f"{Slice.section}."
+    values = parse_overrides(" ".join(prefix + word for word in text.split()).splitlines())
+    return build_section(Slice, {key.removeprefix(prefix): value for key, value in values.items()}, where)

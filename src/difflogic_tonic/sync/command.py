@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from difflogic_tonic.cache.manifest import again
 from difflogic_tonic.cache.progress import Progress
+from difflogic_tonic.config.slicing import slice_from_words
 from difflogic_tonic.errors import CacheCorrupt, StorageError
 from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.storage import Storage
@@ -125,7 +126,8 @@ def _agreed() -> bool:
 def show(arguments: Namespace, storage: Storage) -> int:
     """`show DATASET`: pictures of a variant and of one of its recordings."""
     files = make_pictures(
-        storage, arguments.dataset, arguments.variant, arguments.split, arguments.sample, arguments.output
+        *(storage, arguments.dataset, arguments.variant, arguments.split, arguments.sample, arguments.output),
+        slicing=slice_from_words(arguments.slice, "--slice") if arguments.slice else None,
     )
     if arguments.json:
         print(json.dumps({"files": [str(file) for file in files]}, indent=2))

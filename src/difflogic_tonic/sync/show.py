@@ -2,21 +2,39 @@
 
 from pathlib import Path
 
+from difflogic_tonic.cache.manifest import load_manifest
 from difflogic_tonic.cache.reader import CacheReader
+from difflogic_tonic.config.slicing import Slice
 from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
 from difflogic_tonic.storage import Storage, storage_errors
 from difflogic_tonic.sync.inventory import Copies, Inventory, short, take_inventory
 
+SHOWN = Slice(frames_by_number=8)
+"""How events that are kept unsliced are shown if nobody says how: something of every recording, however long."""
 
-def make_pictures(storage: Storage, dataset: str, prefix: str, split: str, row: int, output: Path | None) -> list[Path]:
+
+def make_pictures(
+    storage: Storage,
+    dataset: str,
+    prefix: str,
+    split: str,
+    row: int,
+    output: Path | None,
+    slicing: Slice | None = None,
+) -> list[Path]:
     """Write contact sheet and animation of recording `row` of a split, and the charts of that split.
+
+    `slicing` says how a variant of events is shown.
 
     Returns the files. The variant is read from scratch if it is there; without `output` they go to
     pictures/<dataset>-<fingerprint> in project storage. CacheMissing, CacheAmbiguous or ConfigError say what there is
     to choose from.
     """
     variant = choose_variant(take_inventory(storage), dataset, prefix)
-    cache = CacheReader(variant.complete[0].path)
+    path = variant.complete[0].path
+    if slicing is None and load_manifest(path).storage == "events":
+        slicing = SHOWN
+    cache = CacheReader(path, slicing)
     manifest, reader = cache.manifest, cache.split(split)
     if not 0 <= row < reader.n_recordings:
         there = f"0 to {reader.n_recordings - 1}" if reader.n_recordings else "none"

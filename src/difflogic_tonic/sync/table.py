@@ -139,7 +139,9 @@ def _variant_data(variant: Copies) -> dict[str, Any]:
             "description": describe(manifest),
             "subset": manifest.subset,
             "samples": {name: split.n_recordings for name, split in manifest.splits.items()},
-            "frames": {name: split.n_frames for name, split in manifest.splits.items()},
+            "events" if manifest.storage == "events" else "frames": {
+                name: split.n_frames for name, split in manifest.splits.items()
+            },
         }
     return described | {"copies": [_copy_data(copy) for copy in variant.at.values()]}
 
