@@ -253,8 +253,10 @@ def test_backends_that_do_not_exist_or_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="backend 'cupy'"):
         Neuron(NeuronRule(), "cupy")
     steps = PackedSteps([1], torch.tensor([0]))
-    with pytest.raises(ConfigError, match="backend fused: input on meta; use auto"):
+    with pytest.raises(ConfigError, match="backend fused: input on meta; use compiled or auto"):
         Neuron(NeuronRule(), "fused")(torch.ones(1, 2, device="meta"), steps)
+    with pytest.raises(ConfigError, match="backend compiled: .*; auto takes what there is"):
+        Neuron(NeuronRule(), "compiled")(torch.ones(1, 2), steps)
 
 
 def test_membranes_are_those_before_the_reset():

@@ -5,7 +5,6 @@ backward can be captured in a CUDA graph, after a first call outside of it (kern
 """
 
 import logging
-import subprocess
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from difflogic_tonic.nets.logic.gpu_call import Call
 from difflogic_tonic.nets.logic.gpu_stack import Stack, Tiling
+from difflogic_tonic.nets.triton_check import why_no_triton
 
 __all__ = ["STORAGES", "Stack", "Tiling", "find_kernel", "run_with_coefficients", "run_with_logits"]
 
@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 STORAGES: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16, torch.float16)
 """What values and gradients between layers may be stored as. float16 is closer than bfloat16 at the same speed:
 values are in [0, 1], and gradients are scaled into its range."""
-
-_OLDEST_GPU = (8, 0)  # older than this, Triton promises nothing
 
 
 def find_kernel(device: torch.device) -> ModuleType | str:
@@ -44,20 +42,9 @@ def _find_kernel(kind: str, index: int | None) -> ModuleType | str:
 
 
 def _import_kernels(kind: str, index: int | None) -> ModuleType | str:
-    try:
-        import triton
-    except ImportError as error:
-        return f"triton cannot be imported: {error}"
-    if not triton.knobs.runtime.interpret:
-        if kind != "cuda":
-            return f"Triton kernels need a CUDA device, not {kind}"
-        capability = torch.cuda.get_device_capability(index)
-        if capability < _OLDEST_GPU:
-            return f"Triton needs compute capability 8.0, {torch.cuda.get_device_name(index)} has {capability}"
-        try:
-            triton.runtime.driver.active.get_current_target()  # builds its driver with the C compiler, which may lack
-        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-            return f"Triton does not start: {' '.join(str(error).split())}"
+    reason = why_no_triton(kind, index)
+    if reason is not None:
+        return reason
     from difflogic_tonic.nets.logic import triton_kernels
 
     return triton_kernels

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from difflogic_tonic.errors import ConfigError
-from difflogic_tonic.nets.spiking import neuron_cpu
+from difflogic_tonic.nets.spiking import neuron_cpu, neuron_gpu
 from difflogic_tonic.nets.spiking.neuron_reference import trace_neurons
 from difflogic_tonic.nets.spiking.rule import NeuronRule
 from difflogic_tonic.nets.spiking.steps import PackedSteps
@@ -115,11 +115,20 @@ class Neuron(StepModule):
 
 def _find_kernels(backend: str, x: Tensor) -> ModuleType | None:
     """The kernels for x; None for the reference."""
-    if backend == "reference" or (backend == "auto" and not x.is_cpu):
+    if backend == "reference":
         return None
-    if not x.is_cpu:
-        raise ConfigError(f"neuron backend {backend}: input on {x.device}; use auto")
-    return neuron_cpu
+    if backend in ("auto", "fused") and x.is_cpu:
+        return neuron_cpu
+    if backend == "fused":
+        raise ConfigError(f"neuron backend fused: input on {x.device}; use compiled or auto")
+    if backend == "auto" and not x.is_cuda:
+        return None
+    reason = neuron_gpu.why_not(x.device)
+    if reason is None:
+        return neuron_gpu
+    if backend == "compiled":
+        raise ConfigError(f"neuron backend compiled: {reason}; auto takes what there is")
+    return None
 
 
 def leaky_membrane(x: Tensor, steps: PackedSteps, decay: float) -> Tensor:
