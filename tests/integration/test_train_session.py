@@ -179,7 +179,7 @@ def test_running_out_of_memory_is_one_line_that_says_what_to_change(
         return forward(*arguments)
 
     monkeypatch.setattr(torch.nn.functional, "linear", greedy)
-    with pytest.raises(OutOfMemory, match=r"batch_size 8, train\.accumulate 1, train\.amp off"):
+    with pytest.raises(OutOfMemory, match=r"batch_size 8, train\.accumulate 1, train\.amp auto"):
         laboratory.main()
     assert read_json(laboratory.project / "runs" / "job" / "status.json")["exit_code"] == 10
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from difflogic_tonic.train.losses import Loss
-from difflogic_tonic.train.scores import gaps, score_of
+from difflogic_tonic.train.scores import gaps, larger, score_of
 from difflogic_tonic.train.tally import Tally
 
 
@@ -71,3 +71,11 @@ def test_epochs_are_compared_by_recordings_then_frames_then_loss_and_hard_if_the
     assert [score_of(one) for one in ordered] == sorted(score_of(one) for one in ordered)
     both = measured(0.9, 0.9, 0.1) | measured(0.2, 0.3, 4.0, "_hard")
     assert score_of(both) == [0.2, 0.3, -4.0]
+
+
+def test_the_largest_test_accuracy_of_any_epoch_is_kept_with_its_first_epoch() -> None:
+    maxima: dict[str, list[float]] = {}
+    for epoch, (test, hard) in enumerate([(0.5, 0.1), (0.75, 0.0), (0.75, 0.2)], start=1):
+        measured = {"test_recording_accuracy": test, "test_recording_accuracy_hard": hard, "test_loss": 9.0}
+        maxima = larger(maxima, measured | {"val_recording_accuracy": 1.0, "test_top5_accuracy": 1.0}, epoch)
+    assert maxima == {"test_recording_accuracy": [0.75, 2], "test_recording_accuracy_hard": [0.2, 3]}

@@ -102,14 +102,14 @@ def final_lines(metrics: dict[str, Any], subset: str | None) -> list[str]:
 
 
 def maxima_line(progress: Progress) -> str | None:
-    """The largest test accuracy of any epoch, beside that of the epoch that validation chose; None if none differs."""
-    parts = [
-        f"{' '.join(name.removeprefix('test_').split('_'))} {percent(accuracy)} in epoch {epoch:.0f}"
-        for name, (accuracy, epoch) in sorted(progress.maxima.items())
-    ]
-    if not parts or progress.epoch < 2:
+    """The largest test accuracies of any epoch, to stand beside those of the chosen one; None after one epoch."""
+    if not progress.maxima or progress.epoch < 2:
         return None
-    return f"test, largest of {progress.epoch} epochs: {', '.join(parts)} (optimistic: chosen by the test data)"
+    parts = []
+    for name, (accuracy, epoch) in sorted(progress.maxima.items()):
+        sample, _, hard = name.removeprefix("test_").partition("_accuracy")
+        parts.append(f"{sample}s{' (hard)' if hard else ''} {percent(accuracy)} in epoch {epoch:.0f}")
+    return f"test, the best of {progress.epoch} epochs: {', '.join(parts)}; optimistic, since test data chose them"
 
 
 def gate_line(report: dict[str, dict[str, Any]]) -> str:

@@ -1,0 +1,157 @@
+"""Whole runs of spiking networks on images and events: stopped and resumed in every family, and short of memory."""
+
+import gzip
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+pytestmark = pytest.mark.integration
+
+CLASSES = 10
+PER_CLASS = {"train": 5, "t10k": 2}
+
+
+@pytest.fixture(scope="session")
+def image_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage root with 50 + 20 prepared images of 28 × 28, a bar whose place depends on the class."""
+    from difflogic_tonic import cache
+    from difflogic_tonic.config import StoragePaths, load_prepare_config
+    from difflogic_tonic.storage import open_storage
+
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split, per_class in PER_CLASS.items():
+        labels = np.arange(CLASSES * per_class, dtype=np.uint8) % CLASSES
+        images = rng.integers(0, 60, (len(labels), 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[2 * label + 3 : 2 * label + 6] += 150
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            head = struct.pack(">BBBB", 0, 0, 8, values.ndim) + struct.pack(f">{values.ndim}I", *values.shape)
+            (root / f"{split}-{name}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
+    path = root / "prepare.yaml"
+    data = {"name": "FASHIONMNIST", "data_root": str(root), "allow_subset": True, "val_fraction": 0.2}
+    path.write_text(yaml.safe_dump({"data": data}))
+    cache.prepare(load_prepare_config(path), open_storage(StoragePaths(root, root)), progress=False)
+    return root
+
+
+def write(laboratory: Any, storage: Path | None, snn: dict[str, Any], **train: Any) -> None:
+    """A run of two epochs on the images in `storage`, or, without it, on the events."""
+    laboratory.write_config("SNN", **train)
+    laboratory.config["model"]["snn"] = snn
+    if storage is not None:
+        laboratory.config["data"] = {"name": "FASHIONMNIST"}
+        for place in (laboratory.scratch, laboratory.project):
+            (place / "data").unlink()
+            (place / "data").symlink_to(storage / "data")
+    laboratory.config_path.write_text(yaml.safe_dump(laboratory.config))
+
+
+FAMILIES: dict[str, tuple[bool, dict[str, Any], dict[str, Any]]] = {
+    "poisson spikes, dropout, batch normalisation": (
+        True,
+        {"architecture": "4C5-BN-MP4-DP0.3-FC10", "encoding": "rate", "steps": 3, "readout": "rate"},
+        {"loss": "mse", "optimizer": "sgd", "learning_rate": 0.1, "warmup_epochs": 0.5},
+    ),
+    "bf16, step by step": (
+        True,
+        {"architecture": "4C5-MP4-FC10", "readout": "current", "dropout": 0.2},
+        {"loss": "tet", "amp": "bf16", "accumulate": 2},
+    ),
+    "latencies, computed again": (
+        True,
+        {"architecture": "4C5-BN-MP4-DP0.3-FC10", "encoding": "latency", "steps": 5},
+        {"recompute": True},
+    ),
+    "recurrent and with synapses": (False, {"architecture": "4C5-MP4-ER-FC8-LR-SF2L-FC10"}, {"label_smoothing": 0.1}),
+    "augmented events as changes": (False, {"architecture": "4C5-MP4-FC10", "encoding": "delta"}, {}),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_stopped_at_any_time_ends_as_one_that_was_not(
+    family: str, laboratory: Any, image_storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from difflogic_tonic.errors import STOPPED
+    from difflogic_tonic.runs.signals import StopRequest
+    from difflogic_tonic.train.saving import Saver
+
+    images, snn, train = FAMILIES[family]
+    write(laboratory, image_storage if images else None, snn, **train)
+    if family.startswith("augmented"):
+        laboratory.config["data"]["augment"] = {"flip": True, "shift": 2}
+        laboratory.config_path.write_text(yaml.safe_dump(laboratory.config))
+    laboratory.main(job="whole")
+    looks = iter(range(10**6))
+    look = Saver.between_steps
+
+    def every_fifth(saver: Saver) -> bool:
+        if next(looks) % 5 == 4:
+            request: StopRequest = saver._stop
+            request.request("SIGUSR1")
+        return look(saver)
+
+    monkeypatch.setattr(Saver, "between_steps", every_fifth)
+    starts = 1
+    code = laboratory.main()
+    while code == STOPPED:
+        torch.manual_seed(starts)  # what a new process would start with
+        code = laboratory.main("--resume")
+        starts += 1
+    assert code == 0
+    assert starts >= 3
+    whole, resumed = laboratory.weights(job="whole"), laboratory.weights()
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    summaries = [
+        json.loads((laboratory.project / "runs" / job / "summary.json").read_text()) for job in ("whole", "job")
+    ]
+    for summary in summaries:
+        for name in [name for name in summary if name == "job_id" or "seconds" in name]:
+            del summary[name]
+    assert summaries[0] == summaries[1]
+
+
+def test_images_learn_in_every_encoding(laboratory: Any, image_storage: Path) -> None:
+    """Also that an evaluation of a saved model draws the same spikes."""
+    write(laboratory, image_storage, {"architecture": "FC10"}, epochs=5, learning_rate=0.01)
+    for encoding in ("direct", "rate", "latency", "delta"):
+        laboratory.main("--override", f"model.snn.encoding={encoding}", job=encoding)
+        rows = [row for row in laboratory.rows(job=encoding) if row["kind"] == "epoch"]
+        assert rows[-1]["train_loss"] < 0.8 * rows[0]["train_loss"], encoding
+
+
+def test_what_is_drawn_in_an_evaluation_is_drawn_again(
+    laboratory: Any, image_storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from difflogic_tonic.config import StoragePaths
+    from difflogic_tonic.train.evaluation import evaluate_run
+
+    write(laboratory, image_storage, {"architecture": "FC10", "encoding": "rate"}, epochs=1)
+    laboratory.main()
+    measured = [line for line in capsys.readouterr().out.splitlines() if "accuracy" in line]
+    evaluate_run("job", "best", "cpu", StoragePaths(laboratory.scratch, laboratory.project))
+    assert measured == [line for line in capsys.readouterr().out.splitlines() if "accuracy" in line]
+
+
+def test_a_run_says_what_it_computes_in_and_both_accuracies(laboratory: Any, image_storage: Path) -> None:
+    write(laboratory, image_storage, {"architecture": "FC10"}, epochs=3, amp="bf16")
+    laboratory.main()
+    folder = laboratory.project / "runs" / "job"
+    assert json.loads((folder / "environment.json").read_text())["amp"] == "bf16"
+    assert "computes in bf16, weights in fp32 (train.amp: bf16)" in (folder / "log.txt").read_text()
+    summary = json.loads((folder / "summary.json").read_text())
+    accuracies = {row["epoch"]: row["test_recording_accuracy"] for row in laboratory.rows() if row["kind"] == "epoch"}
+    assert summary["test_recording_accuracy"] == accuracies[summary["best_epoch"]]
+    assert summary["test_recording_accuracy_max"] == max(accuracies.values())
+    assert accuracies[summary["test_recording_accuracy_max_epoch"]] == max(accuracies.values())
+    said = (folder / "log.txt").read_text()
+    assert "test, the best of 3 epochs: recordings" in said
+    assert "optimistic" in said
