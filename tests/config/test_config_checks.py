@@ -110,7 +110,7 @@ def test_a_job_id_is_one_path_component(train_yaml: Path, job_id: str) -> None:
         ("model.model_type=SNN train.loss=spike_count", "needs model.snn.readout: rate, not membrane"),
         ("model.model_type=SNN train.loss=tet model.snn.readout=rate", "use readout: current or membrane"),
         ("model.model_type=SNN model.snn.steps=4", "model.snn.steps is for images"),
-        ("model.model_type=SNN model.snn.encoding=rate", "events come in time already: use direct or delta"),
+        ("model.model_type=SNN model.snn.encoding=rate", "events come in time already: use direct, delta or counts"),
         ("model.snn.delta_level=0.2", "model.snn.delta_level has no effect with encoding: direct"),
         ("data.view=stacked", "needs data.max_frames"),
         ("data.variant=abcd data.prepare=x.yaml", "--override: data.prepare and data.variant both"),

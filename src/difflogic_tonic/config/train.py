@@ -13,7 +13,7 @@ from difflogic_tonic.config.networks import Model, check_logic_sizes, default_le
 from difflogic_tonic.config.prepare import check_dataset, read_prepared
 from difflogic_tonic.config.sections import PathValue, Positive, Section
 from difflogic_tonic.config.slicing import Slice
-from difflogic_tonic.config.spiking import IMAGE_STEPS, check_time
+from difflogic_tonic.config.spiking import IMAGE_STEPS, check_snn_sizes, check_time
 from difflogic_tonic.config.training import Train, check_training
 from difflogic_tonic.errors import ConfigError
 
@@ -176,9 +176,11 @@ class TrainConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _logic_sizes_work(self) -> "TrainConfig":
+    def _sizes_work(self) -> "TrainConfig":
         if self.model.model_type == "DiffLogic" and self.sample_shape and self.facts.n_classes:
             check_logic_sizes(self.model.difflogic, self.sample_shape, self.facts.n_classes)
+        if self.model.model_type == "SNN" and self.sample_shape and self.facts.n_classes:
+            check_snn_sizes(self.model.snn, self.sample_shape, self.facts.n_classes)
         return self
 
     @model_validator(mode="after")

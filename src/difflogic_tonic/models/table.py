@@ -13,6 +13,7 @@ from torch import nn
 
 from difflogic_tonic.config.networks import Model
 from difflogic_tonic.config.own_code import is_own_code
+from difflogic_tonic.config.spiking import step_shape
 from difflogic_tonic.data import View
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.models.encoding import BinaryFrames, FrameShape, build_encoder
@@ -75,18 +76,20 @@ def build_snn(model: Model, frame_shape: FrameShape, classes: int, seed: int) ->
         detach_reset=snn.detach_reset,
         surrogate=snn.surrogate,
     )
+    given = step_shape(snn, frame_shape), classes, lambda: Neuron(rule)
     if is_own_code(snn.architecture):
-        own = own_network(snn.architecture, frame_shape, classes, lambda: Neuron(rule), seed)
-        return SpikingModel(Inputs(snn.steps, snn.encoding, snn.delta_level), own, Head(snn.readout, rule.decay))
-    network = build_network(
-        snn.architecture,
-        frame_shape,
-        classes,
-        lambda: Neuron(rule),
-        spiking=snn.readout == "rate",
-        dropout=snn.dropout,
-        seed=seed,
-    )
+        network = own_network(snn.architecture, *given, seed)
+    else:
+        network = build_network(
+            snn.architecture,
+            *given,
+            spiking=snn.readout == "rate",
+            dropout=snn.dropout,
+            channels=snn.channels,
+            stem=snn.stem,
+            connect=snn.connect,
+            seed=seed,
+        )
     inputs = Inputs(snn.steps, snn.encoding, snn.delta_level)
     return SpikingModel(inputs, network, Head(snn.readout, rule.decay))
 

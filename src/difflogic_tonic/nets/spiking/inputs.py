@@ -8,6 +8,9 @@ rate     a spike with probability x at every step (Poisson coding: Adrian and Zo
 latency  one spike, the earlier the brighter: at step round((T - 1) · (1 - x)); a pixel of 0 never fires
 delta    +1 or -1 where x is at least a level above or below what the spikes so far add up to (send on delta,
          Miskowicz 2006); also for frames of events
+rows     one row of the image at each step, [P, 1, W]: the network has to remember the others
+columns  the same with columns, [P, H, 1]
+counts   frames of events as they are, without the logarithm: what most published weights were trained on
 """
 
 import math
@@ -19,7 +22,8 @@ from difflogic_tonic.data.draws import sixteen_bits
 from difflogic_tonic.nets.initial import compress_counts
 from difflogic_tonic.nets.spiking.steps import PackedSteps, pack_steps
 
-ENCODINGS = ("direct", "rate", "latency", "delta")
+IMAGES_ONLY = ("rate", "latency", "rows", "columns")
+ENCODINGS = ("direct", "delta", "counts", *IMAGES_ONLY)
 BRIGHTEST = 255
 
 
@@ -35,8 +39,10 @@ class Inputs(nn.Module):
         super().__init__()
         if encoding not in ENCODINGS:
             raise ValueError(f"encoding {encoding!r}: expected one of {', '.join(ENCODINGS)}")
-        if image_steps is None and encoding in ("rate", "latency"):
+        if image_steps is None and encoding in IMAGES_ONLY:
             raise ValueError(f"encoding {encoding!r} is for images; events come in time already: expected direct")
+        if image_steps is not None and encoding == "counts":
+            raise ValueError("encoding 'counts' is for events: expected direct")
         self.image_steps = image_steps
         self.encoding = encoding
         self.level = level or (1 / image_steps if image_steps else math.log(2))
@@ -51,13 +57,17 @@ class Inputs(nn.Module):
         """
         if self.image_steps is None:
             steps = pack_steps(x.shape[0], x.shape[1], lengths, x.device)
-            frames = compress_counts(steps.pack(x))
+            frames = steps.pack(x) if self.encoding == "counts" else compress_counts(steps.pack(x))
             return (deltas(frames, steps, self.level) if self.encoding == "delta" else frames), steps
         if x.shape[0] != 1:
             raise ValueError(f"{x.shape[0]} frames of an image: expected one")
         n_samples = x.shape[1]
-        steps = pack_steps(self.image_steps, n_samples, None, x.device)
         image = x[0] / BRIGHTEST
+        if self.encoding in ("rows", "columns"):
+            dim = 2 if self.encoding == "rows" else 3
+            parts = torch.stack(image.split(1, dim))
+            return parts.flatten(0, 1), pack_steps(len(parts), n_samples, None, x.device)
+        steps = pack_steps(self.image_steps, n_samples, None, x.device)
         match self.encoding:
             case "rate":
                 keys = torch.arange(n_samples, device=x.device) if keys is None else keys
