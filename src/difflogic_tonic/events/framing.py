@@ -183,6 +183,7 @@ def check_inside(events: Events, sensor: SensorSize, where: str) -> None:
     )
 
 
+@lru_cache(maxsize=16)
 def _is_fused(recipe: FrameRecipe) -> bool:
     """Whether one kernel does it all, from bytes to frames."""
     return set(recipe.filters) <= {"denoise_time"} and recipe.downsample == 1 and not recipe.custom
@@ -213,7 +214,12 @@ def numbers_of(recipe: FrameRecipe) -> tuple[npt.NDArray[np.int64], float, npt.N
 
 def _positions(n: int, recipe: FrameRecipe) -> npt.NDArray[np.unsignedinteger]:
     """Room for `n` positions in the counts of a frame: half the memory to go through for all but large sensors."""
-    return np.empty(n, np.uint16 if recipe.counted.values <= 1 << 16 else np.uint32)
+    return np.empty(n, _position_type(recipe))
+
+
+@lru_cache(maxsize=16)
+def _position_type(recipe: FrameRecipe) -> type[np.unsignedinteger]:
+    return np.uint16 if recipe.counted.values <= 1 << 16 else np.uint32
 
 
 def most_frames_of(recipe: FrameRecipe) -> int:
