@@ -21,7 +21,9 @@ def main(argv: Sequence[str]) -> int:
     places = environment_storage()
     from difflogic_tonic.train.evaluation import evaluate_run
 
-    return evaluate_run(arguments.job_id, arguments.weights, arguments.device, places)
+    return evaluate_run(
+        arguments.job_id, arguments.weights, arguments.device, places, arguments.spikes, arguments.save_es
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from difflogic_tonic.config import TrainConfig
 from difflogic_tonic.config.own_code import is_own_code, load_own_function, source_digest
 from difflogic_tonic.errors import ConfigError
 
@@ -53,3 +54,29 @@ def test_its_digest_changes_with_the_file_and_not_with_the_function(module: Path
     assert source_digest(KEY, "my_parts:number") == before
     module.write_text("def double(x):\n    return x + x\n")
     assert source_digest(KEY, "my_parts:double") != before
+
+
+def train(model_type: str = "SNN", **keys: object) -> TrainConfig:
+    return TrainConfig.model_validate({"model": {"model_type": model_type}, "train": keys})
+
+
+def test_an_optimizer_is_one_of_ours_or_one_s_own():
+    assert train(optimizer="my_parts:double").train.optimizer == "my_parts:double"
+    with pytest.raises(ValueError, match=r"'adma' is not one of adam, adamw, sgd, module:function \(did you mean adam"):
+        train(optimizer="adma")
+    with pytest.raises(ValueError, match=r"train\.momentum has no effect with optimizer: a:f"):
+        train(optimizer="a:f", momentum=0.5)
+
+
+@pytest.mark.parametrize("keys", [{"continue_from": "c.pth"}, {"measure_spikes": 1}])
+def test_keys_of_spiking_networks_are_refused_for_others(keys: dict[str, object]):
+    assert train(**keys)
+    with pytest.raises(ValueError, match=rf"train\.{next(iter(keys))} is for model\.model_type: SNN"):
+        train("MLP", **keys)
+
+
+def test_a_checkpoint_to_go_on_from_brings_its_weights():
+    with pytest.raises(ValueError, match=r"train\.continue_from brings its weights; leave model\.weights out"):
+        TrainConfig.model_validate(
+            {"model": {"model_type": "SNN", "weights": "w.pt"}, "train": {"continue_from": "c.pth"}}
+        )

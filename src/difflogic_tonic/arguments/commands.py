@@ -87,6 +87,10 @@ def evaluate_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights", choices=("best", "last"), default="best", help="which model of the run (default: best)"
     )
+    parser.add_argument("--spikes", action="store_true", help="also count the spikes of a spiking network")
+    parser.add_argument(
+        "--save-es", type=Path, metavar="FOLDER", help="draw the spikes of its encoder for a few test samples"
+    )
     return parser
 
 

@@ -28,7 +28,7 @@ def load_own_function(key: str, name: str) -> Callable[..., Any]:
     function = getattr(importlib.import_module(module), function_name, None)
     if not callable(function):
         raise ConfigError(f"{key}: {name}: {source} has no function {function_name}")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def source_digest(key: str, name: str) -> str:

@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from difflogic_tonic.config.networks import Model
-from difflogic_tonic.config.sections import Fraction, Positive, Section
+from difflogic_tonic.config.own_code import is_own_code
+from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Section, nearest
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
@@ -33,8 +36,9 @@ class Train(Section):
     checkpoint_interval_minutes: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     """Longest time that a killed run loses."""
 
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """Rule that turns gradients into steps."""
+    optimizer: str = "adam"
+    """Rule that turns gradients into steps: `adam`, `adamw`, `sgd`, or `module:function`, which is called with the
+    weights, the learning rate and `weight_decay`, and returns a torch optimizer."""
 
     momentum: Fraction = 0.9
     """Momentum of `sgd`."""
@@ -86,6 +90,13 @@ class Train(Section):
     label_smoothing: Fraction = 0.0
     """Part of the target that is spread over all classes."""
 
+    continue_from: PathValue | None = None
+    """Go on from a checkpoint of SpikingJelly's examples: its weights, the moments of its optimizer, its epoch."""
+
+    measure_spikes: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Count spikes, synaptic operations and membranes in every so many batches of an evaluation; 0: never
+    (`model_type: SNN`)."""
+
     early_stopping: Positive | None = None
     """Stop after so many epochs without a better validation accuracy."""
 
@@ -103,6 +114,15 @@ class Train(Section):
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
             raise ValueError(f"{device!r} is not one of auto, cpu, cuda, cuda:0")
         return device
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, optimizer: str) -> str:
+        if optimizer not in OPTIMIZERS and not is_own_code(optimizer):
+            raise ValueError(
+                f"{optimizer!r} is not one of {', '.join(OPTIMIZERS)}, module:function{nearest(optimizer, OPTIMIZERS)}"
+            )
+        return optimizer
 
     @model_validator(mode="after")
     def _steps_for_step(self) -> "Train":
@@ -162,6 +182,11 @@ def check_training(train: Train, model: Model) -> None:
             raise ValueError(f"train.loss: {train.loss} is for model.model_type: SNN; use cross_entropy")
         if train.recompute:
             raise ValueError("train.recompute is for model.model_type: SNN; use train.accumulate and a smaller batch")
+        for key in ("continue_from", "measure_spikes"):
+            if getattr(train, key):
+                raise ValueError(f"train.{key} is for model.model_type: SNN; leave it out")
+    elif train.continue_from is not None and model.weights is not None:
+        raise ValueError("train.continue_from brings its weights; leave model.weights out")
     elif train.loss == "spike_count" and readout != "rate":
         raise ValueError(f"train.loss: spike_count needs model.snn.readout: rate, not {readout}, which has no rates")
     elif train.loss == "tet" and readout == "rate":

@@ -1,6 +1,8 @@
 """A finished run evaluated again, from its saved model."""
 
 import logging
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,9 +11,10 @@ from torch import nn
 from difflogic_tonic import cache, models
 from difflogic_tonic.config import StoragePaths, TrainConfig
 from difflogic_tonic.config.sections import build_section
-from difflogic_tonic.errors import CacheMissing, DatasetMismatch, OutOfMemory
+from difflogic_tonic.errors import CacheMissing, ConfigError, DatasetMismatch, OutOfMemory
 from difflogic_tonic.models.discretise import netlist_report
 from difflogic_tonic.nets.logic import has_hard_mode
+from difflogic_tonic.nets.spiking.spikes import SpikeCounts
 from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.runs.model_file import ModelFile, load_model
 from difflogic_tonic.storage import Storage, open_storage
@@ -27,14 +30,28 @@ from difflogic_tonic.train.inputs import (
 )
 from difflogic_tonic.train.losses import evaluation_loss
 from difflogic_tonic.train.preflight import is_out_of_memory
+from difflogic_tonic.train.spike_statistics import look_at_spikes, metrics_of, spike_lines, warn_of_busy_layers
 from difflogic_tonic.train.tally import Tally
 from difflogic_tonic.train.temperature import set_temperature_after
+
+DRAWN = 4
+"""Samples whose encoder spikes are drawn: each is a folder with three files for every step."""
 
 log = logging.getLogger(__name__)
 
 
-def evaluate_run(job_id: str, which: str, device_name: str, places: StoragePaths) -> int:
-    """Print the accuracies of `models/<job_id>/<which>.pt` on validation and test data. Raises `UserError`."""
+def evaluate_run(
+    job_id: str,
+    which: str,
+    device_name: str,
+    places: StoragePaths,
+    spikes: bool = False,
+    save_es: Path | None = None,
+) -> int:
+    """Print the accuracies of `models/<job_id>/<which>.pt` on validation and test data. Raises `UserError`.
+
+    `spikes`: also count those of a spiking network. `save_es`: draw what its encoder makes of `DRAWN` test samples.
+    """
     log_to_console()
     storage = open_storage(places)
     device = choose_device(device_name)
@@ -46,8 +63,10 @@ def evaluate_run(job_id: str, which: str, device_name: str, places: StoragePaths
     model = models.build(config.network, sample_shape(config, inputs.manifest), len(saved.classes), config.base.seed)
     model.load_state_dict(saved.model)
     set_temperature_after(model, config, saved.step, len(inputs.train))
+    if (spikes or save_es is not None) and config.model.model_type != "SNN":
+        raise ConfigError(f"--spikes and --save-es are for spiking networks; job {job_id} is {config.model.model_type}")
     try:
-        measured = measure(model.to(device), inputs, config, device)
+        measured = measure(model.to(device), inputs, config, device, spikes)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -57,22 +76,47 @@ def evaluate_run(job_id: str, which: str, device_name: str, places: StoragePaths
     log.info("%s: epoch %d, step %d", path, saved.epoch, saved.step)
     for line in lines.final_lines(measured, inputs.subset):
         log.info("%s", line)
+    for split in inputs.evaluated:
+        for line in spike_lines(measured, split):
+            log.info("%s", line)
     if has_hard_mode(model):
         log.info("%s", lines.gate_line(netlist_report(model)))
+    if save_es is not None:
+        draw_encoder(model, inputs, save_es, device)
     return 0
 
 
-def measure(model: nn.Module, inputs: Inputs, config: TrainConfig, device: torch.device) -> dict[str, Any]:
-    """All metrics of `model` on every evaluated split, soft and (logic networks) hard, as in an epoch of training."""
+def draw_encoder(model: nn.Module, inputs: Inputs, folder: Path, device: torch.device, samples: int = DRAWN) -> None:
+    """Pictures of what the encoder of a spiking network makes of the first test samples, at most a batch of them."""
+    from difflogic_tonic.train.encoder_pictures import save_encoder_spikes  # matplotlib, which takes a second to load
+
+    batches = inputs.evaluated.get("test", inputs.plain_train)
+    with closing(batches.iterate(0)) as first:
+        batch = next(first).to(device)
+    samples = min(samples, len(batch))
+    log.info("spikes of the encoder for %d samples: %s", samples, save_encoder_spikes(model, batch, folder, samples))
+
+
+def measure(
+    model: nn.Module, inputs: Inputs, config: TrainConfig, device: torch.device, spikes: bool = False
+) -> dict[str, Any]:
+    """All metrics of `model` on every evaluated split, soft and (logic networks) hard, as in an epoch of training.
+
+    `spikes`: also those of its spikes, in every batch.
+    """
     measured: dict[str, Any] = {}
     loss = evaluation_loss(config)
     for phase in evaluation_phases(model, inputs):
         tally = Tally.empty(phase.n_recordings, len(inputs.manifest.classes))
         batches = inputs.evaluated[phase.split]
         with lines.bar(phase.name, len(batches)) as bar:
-            for _ in evaluate(model, batches, tally, phase.hard, device, loss):
+            counts = SpikeCounts() if spikes else None
+            look = look_at_spikes(model, counts, every=1)
+            for _ in evaluate(model, batches, tally, phase.hard, device, loss, look):
                 bar.advance(1)
-        measured |= tally.metrics(phase.split, config.view, phase.hard)
+        measured |= tally.metrics(phase.split, config.view, phase.hard) | metrics_of(counts, phase.split)
+        if counts is not None:
+            warn_of_busy_layers(counts, phase.split)
     return measured
 
 

@@ -18,6 +18,7 @@ from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import StorageError, TrainingDiverged
 from difflogic_tonic.models import logits
 from difflogic_tonic.nets.logic import hard_mode, logic_report, set_temperature
+from difflogic_tonic.nets.spiking.spikes import SpikeCounts
 from difflogic_tonic.runs.metrics import MetricsLog, Row
 from difflogic_tonic.train import lines
 from difflogic_tonic.train.flat import count_flat_steps
@@ -25,6 +26,7 @@ from difflogic_tonic.train.losses import Loss, LossSum
 from difflogic_tonic.train.optimizer import learning_rate_at, set_learning_rate
 from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.scores import gaps, larger, score_of
+from difflogic_tonic.train.spike_statistics import Look, look_at_spikes, metrics_of, warn_of_busy_layers
 from difflogic_tonic.train.state import Best, Progress, Sums, TrainingState, copied_weights
 from difflogic_tonic.train.step import train_step
 from difflogic_tonic.train.tally import Tally
@@ -179,12 +181,16 @@ def evaluate_epoch(state: TrainingState, plan: Plan, saver: Saver) -> bool:
         phase = plan.phases[progress.phase]
         if progress.tally is None:
             progress.tally = Tally.empty(phase.n_recordings, plan.classes)
+            progress.spikes = SpikeCounts() if plan.config.measure_spikes and not phase.hard else None
         before = progress.tally.n_batches
         batches = plan.evaluated[phase.split]
         with (
             lines.bar(phase.name, len(batches), before) as bar,
             closing(
-                evaluate(state.model, batches, progress.tally, phase.hard, plan.device, plan.evaluation_loss)
+                evaluate(
+                    *(state.model, batches, progress.tally, phase.hard, plan.device, plan.evaluation_loss),
+                    look_at_spikes(state.model, progress.spikes, plan.config.measure_spikes),
+                )
             ) as counted,
         ):
             for seconds in counted:
@@ -199,16 +205,28 @@ def evaluate_epoch(state: TrainingState, plan: Plan, saver: Saver) -> bool:
         if not math.isfinite(progress.tally.loss_sum):
             raise TrainingDiverged(f"step {progress.step}: the {phase.split} loss is {progress.tally.loss_sum}")
         progress.results.update(progress.tally.metrics(phase.split, plan.view, phase.hard))
-        progress.tally = None
+        progress.results.update(metrics_of(progress.spikes, phase.split))
+        if progress.spikes is not None and progress.epoch == 0:
+            warn_of_busy_layers(progress.spikes, phase.split)
+        progress.tally = progress.spikes = None
         progress.phase += 1
     return True
 
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, batches: BatchSource, tally: Tally, hard: bool, device: torch.device, loss: LossSum
+    model: nn.Module,
+    batches: BatchSource,
+    tally: Tally,
+    hard: bool,
+    device: torch.device,
+    loss: LossSum,
+    look: Look | None = None,
 ) -> Generator[float, None, None]:
-    """Count the rest of `batches` into `tally`, in fp32; yields the seconds of each batch once it is counted."""
+    """Count the rest of `batches` into `tally`, in fp32; yields the seconds of each batch once it is counted.
+
+    `look` is shown each batch, on `device`, after that.
+    """
     model.eval()
     with (
         hard_mode(model) if hard else nullcontext(),
@@ -218,6 +236,8 @@ def evaluate(
         for batch in rest:
             there = batch.to(device)
             tally.add(logits(model, there), batch.labels, batch.rows, loss)
+            if look is not None:
+                look(there, tally.n_batches - 1)
             yield time.perf_counter() - started
             started = time.perf_counter()
 

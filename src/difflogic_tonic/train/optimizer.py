@@ -5,7 +5,9 @@ import math
 import torch
 from torch import nn
 
+from difflogic_tonic.config.own_code import load_own_function
 from difflogic_tonic.config.training import Train
+from difflogic_tonic.errors import ConfigError
 
 
 def build_optimizer(config: Train, model: nn.Module) -> torch.optim.Optimizer:
@@ -22,6 +24,17 @@ def build_optimizer(config: Train, model: nn.Module) -> torch.optim.Optimizer:
             return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
         case "sgd":
             return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, fused=fused)
+    return _own_optimizer(config.optimizer, parameters, rate, decay)
+
+
+def _own_optimizer(name: str, parameters: list[nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
+    """What the function `name` makes of weights, learning rate and weight decay. `ConfigError` if that is none."""
+    made = load_own_function("train.optimizer", name)(parameters, rate, decay)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise ConfigError(
+            f"train.optimizer: {name} returned {type(made).__name__}; expected an instance of torch.optim.Optimizer"
+        )
+    return made
 
 
 def learning_rate_at(config: Train, step: int, steps_per_epoch: int) -> float:

@@ -20,7 +20,7 @@ from difflogic_tonic.train import lines
 from difflogic_tonic.train.precision import Precision
 
 MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1}
-"""Copies of the weights that an optimizer keeps."""
+"""Copies of the weights that an optimizer keeps; one of one's own is taken for such as Adam."""
 
 _GROUP_FILES = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -58,7 +58,7 @@ def estimate(
     Neither weights nor random state change.
     """
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    moments = MOMENTS[config.optimizer] * weights
+    moments = MOMENTS.get(config.optimizer, MOMENTS["adam"]) * weights
     few = _first(sample, min(2, len(sample))).to(device)
     activations = math.ceil(_kept_for_backward(model, few, precision) / len(few) * config.dataloader.batch_size)
     # Weights, moments, and the best weights so far.

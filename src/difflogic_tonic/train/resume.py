@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from difflogic_tonic.config import TrainConfig
+from difflogic_tonic.config.own_code import is_own_code, source_digest
 from difflogic_tonic.errors import ResumeMismatch
 from difflogic_tonic.models import default_view
 from difflogic_tonic.runs.checkpoint import FORMAT
@@ -27,7 +29,7 @@ the section of the model are fixed as well."""
 FREE_IN_MODEL = ("model.difflogic.backend",)
 """How a model is computed, not what."""
 
-IGNORED = ("base.job_id", "model.weights")
+IGNORED = ("base.job_id", "model.weights", "train.continue_from")
 """The initial weights are in the checkpoint's history already."""
 
 log = logging.getLogger(__name__)
@@ -61,12 +63,27 @@ def check_data(snapshot: dict[str, Any], now: Identity) -> None:
     ):
         if before != after:
             raise _mismatch(what, before, after)
+    for key, digest in now.code.items():
+        before = snapshot.get("code", {}).get(key, "none")
+        if before != digest:
+            raise ResumeMismatch(
+                f"cannot resume: the source of {key} has changed since the run began (SHA-256 {before[:12]}, now "
+                f"{digest[:12]}); put it back, or start anew with --fresh (the old run is kept under another name)"
+            )
     if snapshot["threads"] != now.threads:
         log.warning(
             "the run used %s threads, now %s: sums may round differently in the last bit",
             snapshot["threads"],
             now.threads,
         )
+
+
+def code_digests(config: TrainConfig) -> dict[str, str]:
+    """Config key → SHA-256 of the source of the function that it names. `ConfigError` for one that is not there."""
+    named = {"train.optimizer": config.train.optimizer}
+    if config.model.model_type == "SNN":
+        named["model.snn.architecture"] = config.model.snn.architecture
+    return {key: source_digest(key, name) for key, name in named.items() if is_own_code(name)}
 
 
 def changes(before: Any, after: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -26,6 +26,7 @@ from difflogic_tonic.train.fit import Plan, fit, is_finished
 from difflogic_tonic.train.inputs import Inputs, evaluation_phases
 from difflogic_tonic.train.losses import evaluation_loss, training_loss
 from difflogic_tonic.train.saving import Saver
+from difflogic_tonic.train.spike_statistics import spike_lines
 from difflogic_tonic.train.state import Best, TrainingState, copied_weights
 
 log = logging.getLogger(__name__)
@@ -161,6 +162,9 @@ class Run:
         self._status("finished", exit_code=0)
         for line in lines.final_lines(best.metrics, self.inputs.subset):
             log.info("%s", line)
+        for split in lines.EVALUATED:
+            for line in spike_lines(best.metrics, split):
+                log.info("%s", line)
         if maxima := lines.maxima_line(self.state.progress):
             log.info("%s", maxima)
         if "netlist" in summary:
@@ -187,6 +191,8 @@ class Run:
             **best.metrics,
             "amp": self.state.precision.amp,
         }
+        if self.state.identity.code:
+            summary["code"] = self.state.identity.code
         if self.state.precision.scaler is not None:
             summary["amp_skipped"] = progress.skipped
         for name, (accuracy, epoch) in progress.maxima.items():

@@ -25,6 +25,7 @@ from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.runs.status import run_log
 from difflogic_tonic.storage import SAME_COMMAND, Storage, open_storage
+from difflogic_tonic.train.foreign import go_on_from
 from difflogic_tonic.train.inputs import (
     Inputs,
     build_model,
@@ -37,7 +38,7 @@ from difflogic_tonic.train.optimizer import build_optimizer
 from difflogic_tonic.train.precision import Amp, Precision, choose_amp
 from difflogic_tonic.train.preflight import memory_errors
 from difflogic_tonic.train.probe import refuse_fp16
-from difflogic_tonic.train.resume import check_config, check_data
+from difflogic_tonic.train.resume import check_config, check_data, code_digests
 from difflogic_tonic.train.run import Run
 from difflogic_tonic.train.state import Identity, TrainingState, seed_everything
 
@@ -92,6 +93,8 @@ def train(request: Request, stop: StopRequest) -> int:
                 state.restore(found[0])
                 at = state.progress
                 log.info("resumed from %s (epoch %d, step %d)", found[1].path, at.epoch + 1, at.step)
+            elif (path := request.config.train.continue_from) is not None:
+                go_on_from(path, state, request.config, -(-len(inputs.train) // request.config.train.accumulate))
             remove_leftovers(storage, job_id)
             return Run(request.config, storage, folder, state, inputs, checkpoints, device).train(stop)
 
@@ -136,8 +139,11 @@ def build_state(
     `with_weights`: from `model.weights`, which a resume does not need; `amp_before`: what a resumed run computed in.
     """
     precision = Precision(choose_amp(config.train.amp, config.model.model_type, device, amp_before), device)
+    code = code_digests(config)
     if with_weights and config.model.weights is not None:
         check_weights_file(config.model.weights)
+    if with_weights and config.train.continue_from is not None:
+        check_weights_file(config.train.continue_from, "train.continue_from")
     variant = find_or_prepare(config, storage)
     inputs = open_inputs(config, variant.path, variant.place_name, device)
     if config.train.early_stopping is not None and "val" not in inputs.evaluated:
@@ -152,6 +158,7 @@ def build_state(
         list(inputs.manifest.classes),
         inputs.manifest.frame_shape,
         torch.get_num_threads(),
+        code,
     )
     return TrainingState(model, build_optimizer(config.training, model), precision, identity), inputs
 

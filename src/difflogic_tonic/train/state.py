@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from difflogic_tonic.nets.spiking.spikes import SpikeCounts
 from difflogic_tonic.runs.checkpoint import FORMAT, Position
 from difflogic_tonic.train.precision import Precision
 from difflogic_tonic.train.tally import Tally
@@ -63,6 +64,7 @@ class Progress:
     epoch_sums: Sums = field(default_factory=Sums)
     window: Sums = field(default_factory=Sums)
     tally: Tally | None = None
+    spikes: SpikeCounts | None = None
     results: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     best: Best | None = None
@@ -81,13 +83,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is made of. `config` is the resolved config as plain data; the others must stay the same."""
+    """What a run is made of. `config` is the resolved config as plain data; the others must stay the same.
+
+    `code`: SHA-256 of the source of each function of one's own, by the config key that names it.
+    """
 
     config: dict[str, Any]
     fingerprint: str
     classes: list[str]
     frame_shape: tuple[int, int, int]
     threads: int
+    code: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -175,13 +181,14 @@ def _plain(value: Any) -> Any:
 
 
 def _progress(plain: dict[str, Any]) -> Progress:
-    tally, best = plain["tally"], plain["best"]
+    tally, best, spikes = plain["tally"], plain["best"], plain.get("spikes")
     return Progress(
         **plain
         | {
             "epoch_sums": Sums(**plain["epoch_sums"]),
             "window": Sums(**plain["window"]),
             "tally": None if tally is None else Tally(**tally),
+            "spikes": None if spikes is None else SpikeCounts(**spikes),
             "best": None if best is None else Best(**best),
         }
     )

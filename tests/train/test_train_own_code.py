@@ -1,0 +1,68 @@
+"""Optimizers and networks of one's own in a run."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from difflogic_tonic.errors import ConfigError, ResumeMismatch
+from difflogic_tonic.train.resume import check_data, code_digests
+
+SOURCE = """
+from torch import optim
+
+def halved(parameters, learning_rate, weight_decay):
+    return optim.NAdam(parameters, lr=learning_rate, weight_decay=weight_decay)
+
+def a_rate(parameters, learning_rate, weight_decay):
+    return learning_rate
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A module `my_optimizers` that can be imported."""
+    path = tmp_path / "my_optimizers.py"
+    path.write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield path
+    sys.modules.pop("my_optimizers", None)
+
+
+def test_it_trains_and_follows_the_schedule(workshop: Any, module: Path) -> None:
+    config = workshop.config("MLP", epochs=1, optimizer="my_optimizers:halved", weight_decay=0.25)
+    outcome = workshop.train(config)
+    assert isinstance(outcome.state.optimizer, torch.optim.NAdam)
+    (group,) = outcome.state.optimizer.param_groups
+    assert (group["weight_decay"], group["lr"]) == (0.25, outcome.state.progress.rate)
+
+
+def test_what_it_must_return(workshop: Any, module: Path) -> None:
+    with pytest.raises(ConfigError, match=r"my_optimizers:a_rate returned float; expected an instance of torch\.optim"):
+        workshop.state(workshop.config("MLP", optimizer="my_optimizers:a_rate"))
+
+
+def test_a_resume_after_a_change_of_its_source_is_refused(workshop: Any, module: Path) -> None:
+    config = workshop.config("MLP", optimizer="my_optimizers:halved")
+    state = workshop.state(config)
+    before = replace(state.identity, code=code_digests(config))
+    state.identity = before
+    snapshot = state.snapshot()
+    check_data(snapshot, before)
+    module.write_text(SOURCE + "# another\n")
+    now = replace(before, code=code_digests(config))
+    with pytest.raises(ResumeMismatch, match=r"source of train\.optimizer has changed .*put it back, or .*--fresh"):
+        check_data(snapshot, now)
+
+
+def test_only_code_of_ones_own_has_a_digest(workshop: Any, module: Path) -> None:
+    assert code_digests(workshop.config("SNN")) == {}
+    assert code_digests(workshop.config("SNN", optimizer="my_optimizers:halved")).keys() == {"train.optimizer"}
+    with pytest.raises(ConfigError, match=r"train\.optimizer: no_such:f: there is no module no_such"):
+        code_digests(workshop.config("SNN", optimizer="no_such:f"))
