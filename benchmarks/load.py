@@ -1,13 +1,16 @@
-"""Batches of 64 recordings in random order from a warm cache: CPU µs per recording, ours against tonic and memcpy.
+"""Batches of 64 recordings in random order from the cache: CPU µs per recording, ours against tonic and memcpy.
 
     python benchmarks/load.py [--data FOLDER_OR_ARCHIVE] [--recordings 2000] [--events-per-frame 1500 --overlap 1000]
 
 All contenders read the same recordings in the same order, round by round in turn; the median over rounds is printed.
 Without --data the recordings are random events in the sizes of N-MNIST. The peer is tonic's DiskCachedDataset with
 PadTensors (its defaults, one lzf file a recording); the floor is a copy of the same bytes from memory to the batch.
+`events` is a variant of unsliced events, whose frames are made when they are read: the same ones, or six time bins, for
+which the times are read as well. Before each cold run the system is asked to forget the files; the wall time tells.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -20,10 +23,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from difflogic_tonic.cache import CacheReader, SplitReader, prepare_source
+from difflogic_tonic.cache import CacheReader, FrameSplit, load_manifest, prepare_source
 from difflogic_tonic.cache.sources import Recording, open_source
 from difflogic_tonic.config import PrepareConfig, StoragePaths
 from difflogic_tonic.config.augment import Augment
+from difflogic_tonic.config.slicing import Slice
 from difflogic_tonic.data import Batches
 from difflogic_tonic.data.augment import Augmenter
 from difflogic_tonic.events import encode_atis, make_events
@@ -62,7 +66,11 @@ class RandomSource:
 def main() -> None:
     arguments = parse()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        readers = {kind: prepared_reader(arguments, Path(folder), kind) for kind in ("u8", "bits")}
+        paths = {kind: prepared_path(arguments, Path(folder), kind) for kind in ("u8", "bits", "events")}
+        readers = {kind: CacheReader(path, slicing_of(arguments, kind)).split("train") for kind, path in paths.items()}
+        readers["bins"] = CacheReader(paths["events"], Slice(time_bins=6)).split("train")
+        for kind, path in paths.items():
+            print(f"{kind:7s} {load_manifest(path).n_bytes / readers[kind].n_recordings / 1000:6.1f} kB a recording")
         rows = np.random.default_rng(SEED).permutation(readers["u8"].n_recordings)[: arguments.recordings]
         lengths = np.diff(readers["u8"].offsets)[rows]
         print(f"{len(rows):,} recordings, {lengths.mean():.1f} frames of 2 x 34 x 34 each (1 to {lengths.max()})")
@@ -71,9 +79,18 @@ def main() -> None:
             "read_recordings, u8": lambda: list(read(readers["u8"], rows)),
             "memcpy of the packed batch": lambda: list(copied(readers["bits"], rows)),
             "read_recordings, bits": lambda: list(read(readers["bits"], rows)),
+            "read_recordings, events": lambda: list(read(readers["events"], rows)),
+            "read_recordings, events in 6 time bins": lambda: list(read(readers["bins"], rows)),
+            **{
+                f"cold: read_recordings, {kind}": cold(paths[kind], readers[kind], rows)
+                for kind in ("u8", "bits", "events")
+            },
             "Batches (sequence), u8": loader(readers["u8"], len(rows)),
             "Batches (sequence), bits": loader(readers["bits"], len(rows)),
-            "the same, u8, flipped and shifted": loader(readers["u8"], len(rows), Augment(flip=True, shift=2)),
+            "Batches (sequence), events": loader(readers["events"], len(rows)),
+            "the same, u8, 2 readers": loader(readers["u8"], len(rows), workers=2),
+            "the same, events, 2 readers": loader(readers["events"], len(rows), workers=2),
+            "one reader, u8, flipped and shifted": loader(readers["u8"], len(rows), Augment(flip=True, shift=2)),
             "the same, bits, flipped and shifted": loader(readers["bits"], len(rows), Augment(flip=True, shift=2)),
         }
         if arguments.tonic:
@@ -93,7 +110,13 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepared_reader(arguments: argparse.Namespace, folder: Path, kind: str) -> SplitReader:
+def slicing_of(arguments: argparse.Namespace, kind: str) -> Slice | None:
+    """The slicing of all kinds, which of events is done by the reader."""
+    sliced = Slice(events_per_frame=arguments.events_per_frame, overlap=arguments.overlap)
+    return sliced if kind == "events" else None
+
+
+def prepared_path(arguments: argparse.Namespace, folder: Path, kind: str) -> Path:
     keys = {"events_per_frame": arguments.events_per_frame, "overlap": arguments.overlap, "val_fraction": 0.0}
     config = PrepareConfig.model_validate({"data": {"name": "NMNIST", "frames": kind, "allow_subset": True} | keys})
     storage = open_storage(StoragePaths(scratch=folder / "storage", project=folder / "storage"))
@@ -101,10 +124,10 @@ def prepared_reader(arguments: argparse.Namespace, folder: Path, kind: str) -> S
         source = open_source(config.facts, arguments.data, storage, True, progress=False)
     else:
         source = RandomSource(arguments.recordings)
-    return CacheReader(prepare_source(config, storage, source, progress=False).path).split("train")
+    return prepare_source(config, storage, source, progress=False).path
 
 
-def batches_of(reader: SplitReader, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def batches_of(reader: FrameSplit, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows of each batch with an empty batch [64, longest, nbytes] for them."""
     for first in range(0, len(rows), BATCH):
         batch = rows[first : first + BATCH]
@@ -112,7 +135,7 @@ def batches_of(reader: SplitReader, rows: np.ndarray) -> Iterator[tuple[np.ndarr
         yield batch, np.empty((len(batch), longest, reader.frame_nbytes), np.uint8)
 
 
-def read(reader: SplitReader, rows: np.ndarray) -> Iterator[int]:
+def read(reader: FrameSplit, rows: np.ndarray) -> Iterator[int]:
     for batch, out in batches_of(reader, rows):
         reader.read_recordings(batch, out)
         yield out.shape[1]
@@ -121,7 +144,7 @@ def read(reader: SplitReader, rows: np.ndarray) -> Iterator[int]:
 _memory: dict[str, np.ndarray] = {}
 
 
-def copied(reader: SplitReader, rows: np.ndarray) -> Iterator[int]:
+def copied(reader: FrameSplit, rows: np.ndarray) -> Iterator[int]:
     """The same batches from frames in memory: no system call, no file."""
     if reader.storage not in _memory:
         _memory[reader.storage] = np.empty((reader.n_frames, reader.frame_nbytes), np.uint8)
@@ -135,13 +158,27 @@ def copied(reader: SplitReader, rows: np.ndarray) -> Iterator[int]:
         yield out.shape[1]
 
 
-def loader(reader: SplitReader, n_recordings: int, augment: Augment | None = None) -> Callable[[], object]:
+def cold(path: Path, reader: FrameSplit, rows: np.ndarray) -> Callable[[], object]:
+    """Reading after the system was asked to forget the shards."""
+
+    def forget_and_read() -> object:
+        for shard in path.glob("*.h5"):
+            with open(shard, "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return list(read(reader, rows))
+
+    return forget_and_read
+
+
+def loader(
+    reader: FrameSplit, n_recordings: int, augment: Augment | None = None, workers: int = 0
+) -> Callable[[], object]:
     augmenter = augment and Augmenter(augment, SEED, highest=1)
-    batches = Batches(reader, "sequence", BATCH, SEED, True, subset=n_recordings, augmenter=augmenter)
+    batches = Batches(reader, "sequence", BATCH, SEED, True, workers=workers, subset=n_recordings, augmenter=augmenter)
     return lambda: sum(1 for _ in batches.iterate(0))
 
 
-def tonic_loader(reader: SplitReader, rows: np.ndarray, folder: Path) -> Callable[[], object]:
+def tonic_loader(reader: FrameSplit, rows: np.ndarray, folder: Path) -> Callable[[], object]:
     """tonic's cache of the same frames, filled once, then read as its documentation shows."""
     import torch
     from tonic import DiskCachedDataset

@@ -125,7 +125,7 @@ def test_frames_of_packed_events_are_those_of_the_recording(recipe: FrameRecipe,
     (count,) = frames_in(np.array([n]), np.array([packed.span_us]), recipe)
     slices = slices_of(n, times if recipe.slice_by in BY_TIME else times[:0], recipe)
     frames = np.full((count, recipe.frame_nbytes), 7, np.uint8)
-    fill_frames(positions, slices, frames, recipe)
+    fill_frames(positions, 0, slices, frames, recipe)
     assert np.array_equal(frames, wanted)
 
 

@@ -137,14 +137,14 @@ class EventSplit:
         else:
             slices = self._slices(row)[first : first + len(frames)]
             begin, end = int(slices[0, 0]), int(slices[-1, 1])
-            fill_frames(self._positions(row, begin, end), slices - begin, frames, self._recipe)
+            fill_frames(self._positions(row, begin, end), begin, slices, frames, self._recipe)
 
     def _make_of_wide_times(self, row: int, first: int, frames: Frames) -> None:
         """`_make` where events may be out of order: then those of a frame are anywhere in the recording."""
         positions, times = self._positions(row, 0, int(self.n_events[row])), self._times(row)
         order = np.argsort(times, kind="stable")
         slices = slices_of(len(times), times[order], self._recipe)[first : first + len(frames)]
-        fill_frames(positions[order], slices, frames, self._recipe)
+        fill_frames(positions[order], 0, slices, frames, self._recipe)
 
     def _slices(self, row: int) -> I64:
         """First event and end of every frame, i64[T, 2]; kept, as far as there is room, where times had to be read."""

@@ -58,10 +58,10 @@ def count_frames_of(n_events: Any, spans_us: Any, numbers: Any, fraction: float,
 
 
 @kernel
-def fill_frames(positions: Any, slices: Any, frames: Any, numbers: Any, ranks: Any) -> None:
-    """Write the frames of slices i64[T, 2] of `positions` into frames u8[T, frame_nbytes]."""
+def fill_frames(positions: Any, begin: int, slices: Any, frames: Any, numbers: Any, ranks: Any) -> None:
+    """Write the frames of slices i64[T, 2] into frames u8[T, n]. The first of the `positions` is event `begin`."""
     frames[:] = 0
-    _fill(positions, slices, _settings(numbers), ranks, frames)
+    _fill(positions, begin, slices, _settings(numbers), ranks, frames)
 
 
 @kernel
@@ -206,7 +206,7 @@ def _frames(positions: Any, times: Any, s: Settings, fraction: float, ranks: Any
     if count > s.most_frames:
         return settings.TOO_MANY, np.empty((0, s.frame_nbytes), np.uint8), count, 0
     frames = np.zeros((count, s.frame_nbytes), np.uint8)
-    return settings.OK, frames, n, _fill(positions, _slices(n, times, s, windows), s, ranks, frames)
+    return settings.OK, frames, n, _fill(positions, 0, _slices(n, times, s, windows), s, ranks, frames)
 
 
 @kernel
@@ -221,14 +221,13 @@ def _slices(n: int, times: Any, s: Settings, windows: Any) -> Any:
 
 
 @kernel
-def _fill(positions: Any, slices: Any, s: Settings, ranks: Any, frames: Any) -> Any:
-    """Count into frames that are 0; how many pixels had more than 255 events."""
-    counts = np.empty(s.polarities * s.height * s.width if s.n_levels else 0, np.uint8)
+def _fill(positions: Any, begin: int, slices: Any, s: Settings, ranks: Any, frames: Any) -> Any:
+    """Count into frames that are 0; how many pixels had more than 255 events. The first position is event `begin`."""
     n_saturated = 0
     for f in range(len(slices)):
-        shown = positions[slices[f, 0] : slices[f, 1]]
+        shown = positions[slices[f, 0] - begin : slices[f, 1] - begin]
         if s.n_levels:
-            counts[:] = 0
+            counts = np.zeros(s.polarities * s.height * s.width, np.uint8)
             _mark_levels(shown, counts, ranks, s, frames[f])
         elif s.as_bits:
             _mark(shown, frames[f])

@@ -116,8 +116,15 @@ def slices_of(n_events: int, times: I64, recipe: FrameRecipe) -> I64:
 
 
 def fill_frames(
-    positions: npt.NDArray[np.unsignedinteger], slices: I64, frames: npt.NDArray[np.uint8], recipe: FrameRecipe
+    positions: npt.NDArray[np.unsignedinteger],
+    begin: int,
+    slices: I64,
+    frames: npt.NDArray[np.uint8],
+    recipe: FrameRecipe,
 ) -> None:
-    """Write the frames of slices i64[T, 2] of `positions` into frames u8[T, frame_nbytes] as the recipe stores them."""
+    """Write the frames of slices i64[T, 2] into frames u8[T, frame_nbytes], as the recipe stores them.
+
+    `positions` are those of the events from number `begin` on, as far as the slices go.
+    """
     numbers, _, ranks = numbers_of(recipe)
-    kernels.fill_frames(positions, slices, frames, numbers, ranks)
+    kernels.fill_frames(positions, begin, slices, frames, numbers, ranks)
