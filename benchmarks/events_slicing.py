@@ -17,7 +17,8 @@ from difflogic_tonic.config import SensorSize
 from difflogic_tonic.events import Events, FrameRecipe, encode_atis, frame_events, frame_recording, make_events
 from difflogic_tonic.events.framing import filter_events
 from events import Case, Settings
-from events_decode import spikingjelly, structured
+from events_decode import spikingjelly
+from events_files import structured
 
 SLICING_FLOOR = 2.5
 DENOISE_FLOOR = 100.0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from difflogic_tonic.cache import Prepared, prepare_source
 from difflogic_tonic.config import DATASETS, PrepareConfig, StoragePaths
 from difflogic_tonic.events import encode_atis, make_events
 from difflogic_tonic.storage import Storage, open_storage
@@ -96,3 +97,16 @@ def storage(tmp_path: Path) -> Storage:
 def contents() -> Callable[[Path], dict[str, bytes]]:
     """Name → bytes of every file of a folder: the digest of a cache, whole."""
     return lambda folder: {entry.name: entry.read_bytes() for entry in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def prepared(source: MemorySource, storage: Storage, make_config: Callable[..., PrepareConfig]) -> Prepared:
+    """The variant of `make_config()` in both places."""
+    return prepare_source(make_config(), storage, source)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder for what a user has."""
+    (tmp_path / "given").mkdir()
+    return tmp_path / "given"

@@ -6,17 +6,16 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from damage import flip, payload_byte
 from difflogic_tonic.cache import (
-    CacheReader,
     Prepared,
     Variant,
-    check_prepared,
     find_variant,
     load_manifest,
     parameters_hash,
@@ -30,29 +29,10 @@ from difflogic_tonic.storage import Storage
 Make = Callable[..., Any]
 
 
-@pytest.fixture
-def prepared(source: Any, storage: Storage, make_config: Make) -> Prepared:
-    return prepare_source(make_config(), storage, source)
-
-
 def find(storage: Storage, hash_: str | None = None, prefix: str | None = None) -> Variant:
     return find_variant(
         storage, "NMNIST", parameters_hash=hash_, prefix=prefix, prepare_command="./prepare_data.sh configs/x.yaml"
     )
-
-
-def flip(path: Path, at: int = -1) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 4
-    path.write_bytes(data)
-
-
-def payload_byte(variant: Path) -> int:
-    """The position of a byte in the middle of the frames of the first shard."""
-    from difflogic_tonic.cache.shard import open_shard
-
-    index = open_shard(variant / "train-00000.h5", variant.name)
-    return index.payload_at + int(index.offsets[-1]) * index.frame_nbytes // 2
 
 
 def test_scratch_is_read_if_it_has_the_variant(prepared: Prepared, storage: Storage) -> None:
@@ -206,34 +186,6 @@ def test_a_damaged_scratch_without_room_for_another_copy_is_passed_by(
     assert find(storage) == Variant(prepared.paths[1], "project", prepared.fingerprint)
 
 
-@pytest.mark.parametrize("defects", [1, 3])
-def test_checking_names_each_defect_once_and_the_command_that_mends_it(
-    defects: int,
-    prepared: Prepared,
-    source: Any,
-    storage: Storage,
-    make_config: Make,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr("difflogic_tonic.cache.sources.open_source", lambda *arguments, **options: source)
-    config = make_config()
-    assert check_prepared(prepared, config, storage).startswith("verified")
-    damaged = [prepared.paths[1] / f"train-{number:05d}.h5" for number in range(defects)]
-    for path in damaged:
-        flip(path)
-    caplog.clear()
-    with pytest.raises(CacheCorrupt) as caught:
-        check_prepared(prepared, config, storage)
-    message = str(caught.value)
-    assert message.startswith(str(damaged[0]))
-    assert ("(and 2 more defects)" in message) == (defects == 3)
-    command = "./prepare_data.sh configs/prepare_nmnist.yaml --override data.reset_cache=true"
-    assert message.endswith(f"; rebuild it with {command}, or remove {prepared.paths[1]}")
-    assert message.count("reset_cache") == 1
-    assert [record.getMessage().split()[0] for record in caplog.records] == [str(path) for path in damaged[1:]]
-
-
 def test_a_copy_that_lost_something_is_reported_once(
     prepared: Prepared, storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,19 +200,6 @@ def test_a_copy_that_lost_something_is_reported_once(
         f"{lost} is missing; this copy is not used",
         f"{short} has {size - 1:,} bytes, expected {size:,}; this copy is not used",
     ]
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [('"events_per_frame": 10', '"events_per_frame": 11'), ("00003.bin", "00083.bin"), ('"storage"', '\n"storage"')],
-)
-def test_a_changed_manifest_does_not_have_its_checksum(prepared: Prepared, old: str, new: str) -> None:
-    path = prepared.path / "manifest.json"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-    with pytest.raises(CacheCorrupt, match=r"manifest\.json is damaged .*checksum"):
-        load_manifest(prepared.path)
 
 
 UNREADABLE = """
@@ -330,71 +269,3 @@ def test_a_killed_staging_leaves_nothing_that_is_taken_for_a_variant(
     assert find(storage).path == prepared.path
     assert contents(prepared.path) == wanted
     assert not [entry for entry in prepared.path.parent.iterdir() if "tmp" in entry.name]
-
-
-def every_file(folder: Path) -> Iterator[Path]:
-    yield from (entry for entry in sorted(folder.iterdir()) if entry.suffix == ".h5")
-
-
-def test_verify_finds_any_flipped_bit(prepared: Prepared) -> None:
-    for path in every_file(prepared.path):
-        size = path.stat().st_size
-        for at in (
-            0,
-            700,
-            size // 2,
-            payload_byte(prepared.path) if "train-00000" in path.name else size - 9,
-            size - 1,
-        ):
-            flip(path, at)
-            problems = verify(prepared.path)
-            assert len(problems) == 1, (path, at)
-            assert str(path) in problems[0]
-            flip(path, at)
-    assert verify(prepared.path) == []
-
-
-def test_verify_names_missing_truncated_and_foreign_files(prepared: Prepared) -> None:
-    (prepared.path / "foreign").write_text("")
-    (prepared.path / "val-00000.h5").unlink()
-    shard = prepared.path / "test-00000.h5"
-    shard.write_bytes(shard.read_bytes()[:-5])
-    problems = "\n".join(verify(prepared.path))
-    for part in (
-        "foreign does not belong",
-        "val-00000.h5 is damaged: it is missing",
-        "test-00000.h5 is damaged: it has",
-    ):
-        assert part in problems
-
-
-def test_verify_notices_recordings_that_changed(prepared: Prepared, source: Any, make_source: Make) -> None:
-    assert verify(prepared.path, source) == []
-    first, second, *_ = sorted(source.files)
-    source.files[first] = bytes(reversed(source.files[first]))
-    del source.files[second]
-    source.files["Test/9/99999.bin"] = b"12345"
-    problems = "\n".join(verify(prepared.path, source))
-    for part in (f"source {first} changed", f"source {second} cannot be read", "Test/9/99999.bin was not there"):
-        assert part in problems
-
-
-def test_a_folder_without_our_manifest_is_never_deleted(
-    source: Any, storage: Storage, make_config: Make, prepared: Prepared
-) -> None:
-    for path in prepared.paths:
-        shutil.rmtree(path)
-        path.mkdir()
-        (path / "thesis.txt").write_text("mine")
-    again = prepare_source(make_config(reset_cache=True), storage, source)
-    assert verify(again.path) == []
-    for path in prepared.paths:
-        kept = [entry for entry in path.parent.iterdir() if ".damaged-" in entry.name]
-        assert [(entry / "thesis.txt").read_text() for entry in kept] == ["mine"]
-
-
-def test_a_truncated_shard_is_found_when_training_opens_it(prepared: Prepared) -> None:
-    shard = prepared.path / "train-00001.h5"
-    shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(CacheCorrupt, match=r"train-00001\.h5"):
-        CacheReader(prepared.path).split("train")

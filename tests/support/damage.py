@@ -5,6 +5,7 @@ import random
 import resource
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hypothesis import strategies as st
 
@@ -92,3 +93,18 @@ def long_run(seeds: Sequence[bytes], check: Callable[[bytes], None]) -> None:
 
 def peak_kib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def flip(path: Path, at: int = -1) -> None:
+    """Turn over a bit of the byte at `at`."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+
+
+def payload_byte(variant: Path) -> int:
+    """The position of a byte in the middle of the frames of the first shard."""
+    from difflogic_tonic.cache.shard import open_shard
+
+    index = open_shard(variant / "train-00000.h5", variant.name)
+    return index.payload_at + int(index.offsets[-1]) * index.frame_nbytes // 2
