@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from difflogic_tonic.config.networks import Model
 from difflogic_tonic.errors import CheckpointCorrupt, ConfigError
-from difflogic_tonic.models import load_weights
+from difflogic_tonic.models import build, load_weights
 from difflogic_tonic.nets.logic import ConvLogicNetwork, LogicNetwork
 
 
@@ -146,3 +147,24 @@ def test_a_checkpoint_with_objects_of_other_classes_is_refused_in_one_line(tmp_p
         load_weights(net(), tmp_path / "w.pth")
     assert "w.pth is not a file of weights" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_of_an_ordinary_resnet_start_a_spiking_one(tmp_path, caplog):
+    config = Model(model_type="SNN", snn={"architecture": "spiking_resnet18", "channels": 4, "stem": "imagenet"})
+    theirs = build(config, (3, 64, 64), 9, 0).network.state_dict()
+    torch.save(theirs, tmp_path / "resnet18-f37072fd.pth")
+    model = build(config, (2, 64, 64), 5, 1)
+    with caplog.at_level("INFO"):
+        load_weights(model, tmp_path / "resnet18-f37072fd.pth")
+    assert torch.equal(model.network.layer1[0].conv1.weight, theirs["layer1.0.conv1.weight"])
+    assert [record.message.rpartition("pth: ")[2] for record in caplog.records] == [
+        "its first convolution is for 3 channels; its mean is used for each of 2",
+        "its last layer is for 9 classes; that for 5 keeps its start",
+    ]
+
+
+def test_weights_of_another_stem_are_refused_with_the_file_and_the_key(tmp_path):
+    snn = {"architecture": "sew_resnet18", "channels": 4}
+    torch.save(build(Model(model_type="SNN", snn=snn), (3, 64, 64), 5, 0).network.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=r"w\.pth does not fit the .*; use model\.snn\.stem: imagenet"):
+        load_weights(build(Model(model_type="SNN", snn=snn), (3, 32, 32), 5, 0), tmp_path / "w.pth")

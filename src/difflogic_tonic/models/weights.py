@@ -1,9 +1,11 @@
 """Weights of one's own, from a file into a network.
 
 Known are a state dict by itself, the checkpoints and models of this program, and checkpoints of SpikingJelly's examples
-{net, optimizer, lr_scheduler, epoch, max_test_acc} and of its trainer {model, optimizer, epoch, args, …}.
+{net, optimizer, lr_scheduler, epoch, max_test_acc} and of its trainer {model, optimizer, epoch, args, …}. What is
+converted on the way, also in weights of torchvision's ResNets, is in `nets.spiking.interchange`.
 """
 
+import logging
 import pickle
 import struct
 import warnings
@@ -16,6 +18,10 @@ from torch import Tensor, nn
 
 from difflogic_tonic.errors import CheckpointCorrupt, ConfigError
 from difflogic_tonic.nets.logic import LogicConv, LogicLayer
+from difflogic_tonic.nets.spiking.interchange import from_peer
+from difflogic_tonic.nets.spiking.model import SpikingModel
+
+log = logging.getLogger(__name__)
 
 _UNREADABLE = (
     OSError,
@@ -80,9 +86,8 @@ def put_weights(model: nn.Module, content: Any, path: Path, key: str) -> None:
         raise CheckpointCorrupt(
             f"{key}: {path} holds no state dict, neither by itself nor under the key {' or '.join(map(repr, STATES))}"
         )
-    own = model.state_dict().keys()
-    if not own & state.keys():  # of a network that was saved without what is around it here
-        state = {NETWORK + name if NETWORK + name in own else name: value for name, value in state.items()}
+    if not model.state_dict().keys() & state.keys():  # of a network that was saved without what is around it here
+        state = _of_bare_network(model, state, path, key)
     _check_fits(model, state, path, key)
     model.load_state_dict(state)
     for module in model.modules():
@@ -91,6 +96,19 @@ def put_weights(model: nn.Module, content: Any, path: Path, key: str) -> None:
                 module.check_inputs()  # the shape of a wiring does not tell how many inputs it is for
             except ConfigError as error:
                 raise ConfigError(f"{key}: {path} does not fit the configured model: {error}") from None
+
+
+def _of_bare_network(model: nn.Module, state: dict[str, Tensor], path: Path, key: str) -> dict[str, Tensor]:
+    """`state` of a network, maybe of another library, with the keys that it has in `model`."""
+    if isinstance(model, SpikingModel):
+        try:
+            state, notes = from_peer(model.network, state)
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {path} does not fit the configured model: {error}") from None
+        for note in notes:
+            log.info("%s: %s: %s", key, path, note)
+    own = model.state_dict().keys()
+    return {NETWORK + name if NETWORK + name in own else name: value for name, value in state.items()}
 
 
 def _check_fits(model: nn.Module, state: dict[str, Tensor], path: Path, key: str) -> None:

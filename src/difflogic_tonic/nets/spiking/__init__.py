@@ -9,6 +9,8 @@
 | `string_network` | networks built from a string such as 12C5-MP2-64C5-MP2-FC10                 |
 | `conv_fc`        | the Fashion-MNIST network and the parametric-LIF ones                       |
 | `resnet`         | spiking ResNets and SEW ResNets                                             |
+| `dense`          | two dense layers with a memory, for sequential Fashion-MNIST                |
+| `interchange`    | states of SpikingJelly and torchvision                                      |
 | `layers`         | votes, and what the networks share                                          |
 | `stepwise`       | layers in a row, over packed steps                                          |
 | `neurons`        | neurons over time: one module, a plain autograd reference and fused kernels |
