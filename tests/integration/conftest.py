@@ -180,10 +180,15 @@ class Laboratory:
         with stop_on("SIGTERM", "SIGUSR1", "SIGINT") as stop:
             return session.train(request, stop)
 
-    def fork(self, *options: str, job: str = "job") -> Child:
+    def fork(self, *options: str, job: str = "job", first: Callable[[], None] = lambda: None) -> Child:
+        """`main` in a process of its own, which calls `first` before."""
         from difflogic_tonic.errors import run_command
 
-        return fork(lambda: run_command(lambda argv: self.main(*options, job=job), []), self.root / f"{job}.out")
+        def work() -> int:
+            first()
+            return run_command(lambda argv: self.main(*options, job=job), [])
+
+        return fork(work, self.root / f"{job}.out")
 
     def fork_main(self, repository: Path, *options: str, **environment: str) -> Child:
         """`main.py` itself, under `environment`, in a process that has its imports already."""

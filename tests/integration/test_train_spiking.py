@@ -155,3 +155,61 @@ def test_a_run_says_what_it_computes_in_and_both_accuracies(laboratory: Any, ima
     said = (folder / "log.txt").read_text()
     assert "test, the best of 3 epochs: recordings" in said
     assert "optimistic" in said
+
+
+DEEP = {"architecture": "8C5-MP2-16C5-MP2-FC10", "steps": 30, "threshold": 0.5}
+"""About 1.5 MB of activations for each image."""
+
+
+def limited(laboratory: Any, n_bytes: int, job: str) -> Any:
+    """A process that may not have more than `n_bytes` of memory on top of what it has when its first epoch begins."""
+    import resource
+
+    from difflogic_tonic.train import run
+
+    def confine() -> None:
+        fit = run.fit
+
+        def confined(*arguments: Any) -> bool:
+            status = Path("/proc/self/status").read_text()
+            (used,) = (1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:"))
+            resource.setrlimit(resource.RLIMIT_DATA, (used + n_bytes, used + n_bytes))
+            return fit(*arguments)
+
+        run.fit = confined  # type: ignore[attr-defined]
+
+    child = laboratory.fork(job=job, first=confine)
+    child.wait()
+    return child
+
+
+def test_what_does_not_fit_in_memory_trains_in_parts_and_computed_again(
+    laboratory: Any, image_storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from difflogic_tonic.errors import OutOfMemory
+    from difflogic_tonic.train import preflight
+
+    estimates = []
+    estimate = preflight.estimate
+    monkeypatch.setattr(preflight, "estimate", lambda *given: estimates.append(estimate(*given)) or estimates[-1])
+
+    def configure(batch_size: int, **train: Any) -> None:
+        loader = {"dataloader": {"batch_size": batch_size}}
+        write(laboratory, image_storage, DEEP, epochs=2, optimizer="sgd", learning_rate=0.2, **loader, **train)
+
+    configure(40)
+    laboratory.main(job="whole")
+    room = int(0.7 * estimates[0].activations)
+    failed = limited(laboratory, room, "failing")
+    assert failed.code == OutOfMemory.exit_code
+    (said,) = [line for line in failed.text.splitlines() if "out of memory" in line]
+    for key in ("batch_size 40", "train.accumulate", "train.recompute: true", "train.amp: bf16"):
+        assert key in said
+
+    configure(10, accumulate=4, recompute=True, recompute_steps=10)
+    fitting = limited(laboratory, room, "fitting")
+    assert fitting.code == 0, fitting.text
+    whole, parts = laboratory.weights(job="whole"), laboratory.weights(job="fitting")
+    assert whole["network.7.bias"].abs().max() > 1e-3  # it began at 0
+    for name, weight in whole.items():
+        assert (weight - parts[name]).abs().max() < 1e-6, name
