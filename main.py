@@ -39,6 +39,11 @@ def main(argv: Sequence[str]) -> int:
             from difflogic_tonic.train import rehearsal, session
 
         request = session.Request(config, start, argv, places)
+        if arguments.classic is not None:
+            with stop.interruptible():
+                from difflogic_tonic.train import classic
+
+            return classic.train_classic(request, arguments.classic, arguments.override, stop, arguments.debug)
         return rehearsal.rehearse(request, stop) if arguments.debug else session.train(request, stop)
     except StopNow:
         print(f"stopped by {stop.reason} before the first step", file=sys.stderr)

@@ -5,6 +5,7 @@
 | `table`   | `model_type` → builder, and the view it needs     |
 | `encoding`| the bits that a logic network sees                |
 | `calling` | a batch into a network                            |
+| `own`     | spiking networks of one's own                     |
 | `weights` | loading weights from a file into a network        |
 | `cost`    | parameters, multiplications, gates                |
 """

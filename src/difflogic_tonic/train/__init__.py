@@ -13,14 +13,18 @@
 | `tally`     | exact counts and sums of an evaluation, per frame and per recording           |
 | `scores`    | what epochs are compared by                                                   |
 | `state`     | everything that a resume needs, in one place                                  |
+| `foreign`   | going on from checkpoints of SpikingJelly                                     |
 | `saving`    | when a checkpoint is due, and the signal that asks for one                    |
 | `fit`       | epochs: train, evaluate, choose the best                                      |
 | `inputs`    | the cached variant of a config, its splits, and the model                     |
 | `resume`    | what may change between two starts of a run, and what may not                 |
 | `run`       | one run with everything open: train, save, say what came out                  |
 | `session`   | from what the command line asked for to a run                                 |
+| `classic`   | command lines of other programs                                               |
 | `evaluation`| a finished run evaluated again                                                |
 | `preflight` | memory and disk that a run will need                                          |
 | `rehearsal` | `--debug`: a few batches through every stage                                  |
+| `spike_statistics`| spikes counted in evaluations                                           |
+| `encoder_pictures`| the encoder's spikes as pictures                                        |
 | `lines`     | what is printed                                                               |
 """

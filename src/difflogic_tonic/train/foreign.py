@@ -58,7 +58,7 @@ def _put_moments(state: TrainingState, content: dict[str, Any], name: str, path:
     own = {key: place for place, (key, _) in enumerate(state.model.named_parameters())}
     saved = [own[key] for key in (_own_key(key, own) for key in content["net"]) if key in own]
     n = sum(len(group["params"]) for group in theirs["param_groups"])
-    if n != len(own):
+    if not n == len(saved) == len(own):
         raise ConfigError(f"{KEY}: the optimizer in {path} has {n} weights, the configured model {len(own)}")
     moments = {saved[place]: values for place, values in theirs["state"].items()}
     found = {key for values in moments.values() for key in values}
