@@ -94,13 +94,13 @@ def test_counts_that_are_too_large_saturate(module: Path):
     ],
 )
 def test_what_it_must_return(function: str, message: str, module: Path):
-    with pytest.raises(ConfigError, match=f"data.custom_slicing=my_slicers:{function}: .*{message}"):
+    with pytest.raises(ConfigError, match=f"data.custom_slicing: my_slicers:{function}: .*{message}"):
         frame_events(EVENTS, recipe(function), "a.es")
 
 
 @pytest.mark.parametrize("name", ["no_such_module:f", "no_such.package:f", "sys:exit", "numpy.no_such:f"])
 def test_a_module_that_is_not_there_is_an_error_that_says_where_to_put_it(name: str):
-    with pytest.raises(ConfigError, match=f"data.custom_slicing={name}: there is no module .* beside prepare_data.py"):
+    with pytest.raises(ConfigError, match=f"data.custom_slicing: {name}: there is no module .* beside main.py"):
         source_digest(name)
 
 

@@ -183,7 +183,7 @@ class EventSplit:
         expected = int(self.offsets[row + 1] - self.offsets[row]) if hasattr(self, "offsets") else len(made)
         if not len(made) or len(made) != expected:
             raise ConfigError(
-                f"data.slice.custom_slicing={self._recipe.custom}: made {len(made)} frames of {self._paths[row]}; "
+                f"data.slice.custom_slicing: {self._recipe.custom}: made {len(made)} frames of {self._paths[row]}; "
                 f"expected {'at least one' if not len(made) else f'{expected}, as before'}"
             )
         return made

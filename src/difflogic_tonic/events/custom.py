@@ -5,20 +5,19 @@ recording after all filters, H and W the height and width that x and y are withi
 ≥ 0, [T, P, H, W]: counts. The same events must always give the same counts.
 """
 
-import hashlib
-import importlib
-import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from difflogic_tonic.config import own_code
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.events.recipe import FrameRecipe
 from difflogic_tonic.events.stream import Events
+
+KEY = "data.custom_slicing"
 
 Slicer: TypeAlias = Callable[[dict[str, npt.NDArray[Any]], int, int], npt.NDArray[np.integer]]
 
@@ -40,40 +39,20 @@ def count_custom(events: Events, recipe: FrameRecipe, where: str) -> tuple[npt.N
     if not isinstance(counts, np.ndarray) or counts.dtype.kind not in "biu" or counts.shape[1:] != shape:
         found = f"{counts.dtype}{list(counts.shape)}" if isinstance(counts, np.ndarray) else type(counts).__name__
         raise ConfigError(
-            f"data.custom_slicing={recipe.custom}: returned {found} for {where}; expected an array of integers "
+            f"{KEY}: {recipe.custom}: returned {found} for {where}; expected an array of integers "
             f"[T, {', '.join(map(str, shape))}]"
         )
     if counts.size and counts.min() < 0:
-        raise ConfigError(f"data.custom_slicing={recipe.custom}: returned counts below 0 for {where}")
+        raise ConfigError(f"{KEY}: {recipe.custom}: returned counts below 0 for {where}")
     return np.minimum(counts, 255).astype(np.uint8), int(np.count_nonzero(counts > 255))
 
 
 @lru_cache(maxsize=8)
 def load_function(name: str) -> Slicer:
     """The function `module:function`. `ConfigError` if there is no such module or function."""
-    module_name, _, function_name = name.partition(":")
-    _find(name)
-    function = getattr(importlib.import_module(module_name), function_name, None)
-    if not callable(function):
-        raise ConfigError(f"data.custom_slicing={name}: {_find(name)} has no function {function_name}")
-    return function
+    return own_code.load_own_function(KEY, name)
 
 
 def source_digest(name: str) -> str:
     """SHA-256 (hex) of the file in which the function is: also what it calls there decides its frames."""
-    return hashlib.sha256(_find(name).read_bytes()).hexdigest()
-
-
-def _find(name: str) -> Path:
-    """The source file of the module in `module:function`, without running it."""
-    module = name.partition(":")[0]
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # of a package above it
-        found = None
-    if found is None or found.origin is None or not found.origin.endswith(".py"):
-        raise ConfigError(
-            f"data.custom_slicing={name}: there is no module {module}; put {module.replace('.', '/')}.py beside "
-            "prepare_data.py, or its folder into PYTHONPATH"
-        )
-    return Path(found.origin)
+    return own_code.source_digest(KEY, name)
