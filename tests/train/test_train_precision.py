@@ -6,6 +6,7 @@ what `Precision` builds on a GPU, whose fp16 it refuses elsewhere. `NanInHalf` s
 
 import logging
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from difflogic_tonic.train.losses import Loss
 from difflogic_tonic.train.optimizer import build_optimizer
 from difflogic_tonic.train.precision import STOP_SKIPPED, WARN_SKIPPED, Precision, choose_amp
 from difflogic_tonic.train.probe import refuse_fp16
+from difflogic_tonic.train.session import probe_fp16
 from difflogic_tonic.train.step import train_step
 
 CPU = torch.device("cpu")
@@ -233,3 +235,62 @@ def test_the_loss_is_computed_in_fp32() -> None:
     loss = Watching("mse", gain=10.0)
     train_step(model, build_optimizer(settings, model), [recordings()], half_on_a_cpu(), loss, settings, 1)
     assert seen == [(torch.float32, False)]
+
+
+def halved(workshop: Any, init_scale: float = 2.0**36) -> Any:
+    """A workshop that trains in fp16, with a first scale that is too large for a few steps."""
+    build = workshop.state
+
+    def state(config: Any) -> Any:
+        made = build(config)
+        made.precision = half_on_a_cpu()
+        made.precision.scaler = torch.amp.GradScaler("cpu", init_scale=init_scale)
+        return made
+
+    workshop.state = state
+    return workshop
+
+
+def test_skipped_steps_are_counted_and_do_not_move_the_schedule(
+    workshop: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        outcome = halved(workshop).train(workshop.config("SNN", learning_rate=0.01, warmup_epochs=1.0))
+    rows = [row for row in outcome.rows if row["kind"] == "step"]
+    skipped = [row["amp_skipped"] for row in rows]
+    n_skipped = skipped[-1]
+    assert skipped[:3] == [1, 2, 3]
+    assert 3 < n_skipped <= STOP_SKIPPED
+    steps_per_epoch = 3  # 20 recordings in batches of 7
+    assert [row["learning_rate"] for row in rows[:n_skipped]] == [pytest.approx(0.01 / (steps_per_epoch + 1))] * min(
+        n_skipped, len(rows)
+    )
+    epochs = [row for row in outcome.rows if row["kind"] == "epoch"]
+    assert epochs[-1]["amp_skipped"] == outcome.state.progress.skipped == n_skipped
+    assert f"skipped {n_skipped} steps in fp16" in caplog.text
+
+
+def test_a_run_in_fp16_resumes_with_its_scale(workshop: Any, another_workshop: Any) -> None:
+    config = workshop.config("SNN", epochs=4)
+    whole = halved(workshop).train(config)
+    halved(another_workshop).train(config, 5)
+    resumed = another_workshop.train(config, resume=True)
+    for name, value in whole.state.model.state_dict().items():
+        assert torch.equal(value, resumed.state.model.state_dict()[name])
+    for outcome in (whole, resumed):
+        assert outcome.state.progress.skipped == whole.state.progress.skipped > 3
+        assert outcome.state.precision.scaler.get_scale() == whole.state.precision.scaler.get_scale()
+
+
+def test_a_run_goes_on_in_fp32_where_fp16_does_not_work(workshop: Any) -> None:
+    config = workshop.config("SNN")
+    state = halved(workshop, 2.0**16).state(config)
+    inputs = SimpleNamespace(train=workshop.plan(config, state).train)
+    assert probe_fp16(state, inputs, config) is None
+    assert state.precision.amp == "fp16"
+    torch.manual_seed(0)
+    state.model.network[0] = NanInHalf(2, 4, 3)
+    refused = probe_fp16(state, inputs, config)
+    assert refused is not None
+    assert "fp16 does not work here: network.0 (NanInHalf)" in refused
+    assert (state.precision.amp, state.precision.scaler) == ("off", None)
