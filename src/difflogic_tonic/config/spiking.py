@@ -29,8 +29,14 @@ class SNN(Section):
     connect: Literal["ADD", "AND", "IAND"] = "ADD"
     """How the spikes of a block of a SEW ResNet and those of its shortcut become one."""
 
+    neuron: Literal["if", "lif", "plif"] = "lif"
+    """Neurons that integrate and fire, that leak as well, or leak with a time constant that each layer learns."""
+
     tau: Annotated[float, Field(ge=1)] = 2.0
-    """Membrane time constant in frames; 1 keeps nothing from frame to frame."""
+    """Membrane time constant in frames; 1 keeps nothing from frame to frame. Of plif, where it starts, above 1."""
+
+    decay_input: bool = True
+    """Whether what arrives is divided by tau as well (not of `neuron: if`)."""
 
     threshold: Annotated[float, Field(gt=0)] = 1.0
     """Membrane potential at which a neuron spikes."""
@@ -38,11 +44,18 @@ class SNN(Section):
     surrogate: Literal["atan", "sigmoid", "fast_sigmoid", "triangle"] = "atan"
     """Stand-in for the derivative of a spike."""
 
+    surrogate_alpha: Annotated[float, Field(gt=0, le=1e3)] | None = None
+    """Its steepness. Default: atan 2, sigmoid 4, fast_sigmoid 25, triangle 1."""
+
     reset: Literal["hard", "soft"] = "hard"
     """After a spike the membrane goes to zero (hard) or loses the threshold (soft)."""
 
     detach_reset: bool = True
     """Leave the reset out of the gradient."""
+
+    backend: Literal["auto", "reference", "fused", "compiled"] = "auto"
+    """Who computes neurons: `fused` (CPU) and `compiled` (CUDA) are kernels over all steps, `reference` is plain
+    PyTorch, step by step; `auto` takes the one that fits the device."""
 
     readout: Literal["membrane", "current", "rate"] = "membrane"
     """Class scores: means over the steps of what the last layer charges a membrane without threshold to, of its
@@ -97,6 +110,19 @@ class SNN(Section):
                 f"model.snn.steps has no effect with encoding: {self.encoding}, which has as many steps as the image "
                 f"has {self.encoding}; leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_the_neuron_count(self) -> "SNN":
+        if self.neuron == "plif" and not self.tau > 1:
+            raise ValueError("model.snn.tau of neuron: plif must be above 1, where its 1 / tau can be learned from")
+        fields = type(self).model_fields
+        unused = [] if self.neuron != "if" else ["decay_input"] + ["tau"] * (self.readout != "membrane")
+        for key in unused:
+            if getattr(self, key) != fields[key].default:
+                raise ValueError(
+                    f"model.snn.{key} has no effect with neuron: if; leave it out, or use neuron: lif or plif"
+                )
         return self
 
     @model_validator(mode="after")

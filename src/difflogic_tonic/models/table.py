@@ -75,8 +75,11 @@ def build_snn(model: Model, frame_shape: FrameShape, classes: int, seed: int) ->
         reset=snn.reset,
         detach_reset=snn.detach_reset,
         surrogate=snn.surrogate,
+        alpha=snn.surrogate_alpha,
+        kind=snn.neuron,
+        decay_input=snn.decay_input,
     )
-    given = step_shape(snn, frame_shape), classes, lambda: Neuron(rule)
+    given = step_shape(snn, frame_shape), classes, lambda: Neuron(rule, snn.backend)
     if is_own_code(snn.architecture):
         network = own_network(snn.architecture, *given, seed)
     else:
