@@ -74,6 +74,13 @@ def test_rows_and_columns_are_what_is_seen_at_a_step():
     check_snn_sizes(SNN(architecture="28FC9-FC3", encoding="columns"), (1, 28, 26), 3)
 
 
+def test_an_image_is_shown_for_four_steps_unless_it_is_read_line_by_line(tmp_path):
+    path = tmp_path / "images.yaml"
+    path.write_text("data:\n  name: MNIST\nmodel:\n  model_type: SNN\n  snn:\n    architecture: plain_net\n")
+    assert load_train_config(path).network.snn.steps == 4
+    assert load_train_config(path, ["model.snn.encoding=columns"]).network.snn.steps is None
+
+
 def test_steps_of_rows_are_those_of_the_image():
     with pytest.raises(ValueError, match=r"model\.snn\.steps has no effect with encoding: rows"):
         SNN(encoding="rows", steps=4)

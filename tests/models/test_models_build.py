@@ -87,6 +87,24 @@ def test_multiplications_are_counted_by_hand():
     assert models.describe(build("SNN"), FRAME)["macs"] == 7 * 6 * 18 * 3 + 2 * 2 * 12 * 4 + 16 * 4
 
 
+def test_multiplications_of_a_spiking_network_are_those_of_one_step():
+    feedback = build("SNN", snn={"architecture": "feedback_net", "encoding": "columns"})
+    # 2 polarities of 9 rows to 32, 32 and their 32 spikes to 32, 32 to 4, at each of 8 columns
+    assert models.describe(feedback, FRAME)["macs"] == 18 * 32 + 64 * 32 + 32 * 4
+
+
+def test_multiplications_of_named_networks_are_counted_by_hand():
+    # 3×3 kernels at 9×8 places from 2 channels to 4, at 4×4 from 4 to 4; 4 * 2×2 to 64, 64 to 4
+    csnn = build("SNN", snn={"architecture": "csnn", "channels": 4})
+    assert models.describe(csnn, FRAME)["macs"] == 72 * 18 * 4 + 16 * 36 * 4 + 16 * 64 + 64 * 4
+    # two blocks to a stage of 2, 4, 8 and 16 channels on 9×8, 5×4, 3×2 and 2×1 pixels; 3×3 stem; 1×1 shortcuts
+    resnet = build("SNN", snn={"architecture": "spiking_resnet18", "channels": 2})
+    stages = [(72, 2, 2), (20, 2, 4), (6, 4, 8), (2, 8, 16)]
+    blocks = sum(places * 9 * (arriving * width + 3 * width * width) for places, arriving, width in stages)
+    shortcuts = sum(places * arriving * width for places, arriving, width in stages[1:])
+    assert models.describe(resnet, FRAME)["macs"] == 72 * 18 * 2 + blocks + shortcuts + 16 * 4
+
+
 def test_describing_leaves_the_model_as_it_was():
     model = build("SNN", snn={"architecture": "3C3-BN-MP2-FC4"})
     before = {key: value.clone() for key, value in model.state_dict().items()}

@@ -110,7 +110,7 @@ def test_what_delta_spikes_add_up_to_follows_slow_values_within_a_level(changes:
 @pytest.mark.parametrize(("encoding", "shape"), [("rows", (3, 2, 1, 1, 4)), ("columns", (4, 2, 1, 3, 1))])
 def test_an_image_can_be_read_line_by_line(encoding: str, shape: tuple[int, ...]) -> None:
     image = torch.randint(0, 256, (1, 2, 1, 3, 4), generator=torch.Generator().manual_seed(0)).float()
-    frames, steps = Inputs(4, encoding)(image)
+    frames, steps = Inputs(None, encoding)(image)
     assert frames.unflatten(0, (-1, 2)).shape == shape
     assert steps.counts == [2] * shape[0]
     second = image[0, :, :, 1:2] if encoding == "rows" else image[0, :, :, :, 1:2]
@@ -121,5 +121,9 @@ def test_counts_are_seen_as_they_are() -> None:
     recording = torch.randint(0, 9, (3, 2, 2, 3, 4), generator=torch.Generator().manual_seed(0)).float()
     frames, steps = Inputs(None, "counts")(recording, torch.tensor([2, 3]))
     assert torch.equal(frames, steps.pack(recording))
-    with pytest.raises(ValueError, match="encoding 'counts' is for events"):
-        Inputs(4, "counts")
+
+
+@pytest.mark.parametrize("encoding", ["counts", "rows", "columns"])
+def test_what_brings_its_own_steps_has_no_number_of_them(encoding: str) -> None:
+    with pytest.raises(ValueError, match=f"encoding '{encoding}' has no number of steps"):
+        Inputs(4, encoding)

@@ -78,6 +78,11 @@ class SNN(Section):
     """Part of the flattened spikes left out in a training step: before the last dense layer, default 0, or before the
     two of a plif network, default 0.5."""
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether an image is seen as a whole for a number of steps, not line by line."""
+        return self.encoding not in ("rows", "columns")
+
     @model_validator(mode="after")
     def _architecture_is_known(self) -> "SNN":
         name = self.architecture
@@ -105,7 +110,7 @@ class SNN(Section):
                     f"model.snn.{key} has no effect with architecture: {self.architecture}; "
                     f"leave it out, or use architecture: {others}"
                 )
-        if self.steps is not None and self.encoding in ("rows", "columns"):
+        if self.steps is not None and not self.is_shown:
             raise ValueError(
                 f"model.snn.steps has no effect with encoding: {self.encoding}, which has as many steps as the image "
                 f"has {self.encoding}; leave it out"

@@ -116,10 +116,11 @@ class TrainConfig(Section):
 
     @property
     def network(self) -> Model:
-        """The section `model` with the steps that null stands for: None are those of events."""
-        if self.model.model_type != "SNN" or self.facts.kind != "images" or self.model.snn.steps:
+        """The section `model` with the steps that null stands for: None are those of events, or lines of an image."""
+        snn = self.model.snn
+        if self.model.model_type != "SNN" or self.facts.kind != "images" or snn.steps or not snn.is_shown:
             return self.model
-        return self.model.model_copy(update={"snn": self.model.snn.model_copy(update={"steps": IMAGE_STEPS})})
+        return self.model.model_copy(update={"snn": snn.model_copy(update={"steps": IMAGE_STEPS})})
 
     @property
     def view(self) -> Literal["frames", "sequence", "stacked"]:

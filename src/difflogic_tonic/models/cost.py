@@ -27,11 +27,11 @@ def describe(model: nn.Module, frame_shape: tuple[int, int, int]) -> dict[str, i
 def _macs(model: nn.Module, frame_shape: tuple[int, int, int]) -> int:
     if not any(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()):
         return 0
-    macs = 0
+    macs: dict[nn.Module, int] = {}
 
     def count(module: nn.Conv2d | nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
-        macs += output[0].numel() * module.weight[0].numel()
+        # not added up: a layer in a feedback loop is called once for each step
+        macs[module] = output[0].numel() * module.weight[0].numel()
 
     # A copy, so that neither hooks nor batch statistics nor the training flag of the model itself are touched.
     probe = copy.deepcopy(model).cpu().eval()
@@ -41,4 +41,4 @@ def _macs(model: nn.Module, frame_shape: tuple[int, int, int]) -> int:
     steps = (1,) if getattr(model, "view", "frames") == "sequence" else ()
     with torch.no_grad():
         probe(torch.zeros(*steps, 1, *frame_shape))
-    return macs
+    return sum(macs.values())

@@ -22,15 +22,17 @@ from difflogic_tonic.data.draws import sixteen_bits
 from difflogic_tonic.nets.initial import compress_counts
 from difflogic_tonic.nets.spiking.steps import PackedSteps, pack_steps
 
-IMAGES_ONLY = ("rate", "latency", "rows", "columns")
-ENCODINGS = ("direct", "delta", "counts", *IMAGES_ONLY)
+LINES = {"rows": 2, "columns": 3}
+SHOWN = ("rate", "latency")
+ENCODINGS = ("direct", "delta", "counts", *SHOWN, *LINES)
 BRIGHTEST = 255
 
 
 class Inputs(nn.Module):
     """Frames of counts, or an image of bytes, to packed steps; no parameters.
 
-    `image_steps`: T, how many steps an image is shown; None: the samples are sequences of frames of events.
+    `image_steps`: T, how many steps an image is shown; None: the samples are sequences of frames of events, or images
+    whose rows or columns are the steps.
     `level` of `delta`: default for images 1 / T, so that the brightest pixel spikes at every step; for events log 2,
     the value of one event. Raises `ValueError` for an encoding that is unknown or needs images.
     """
@@ -39,10 +41,10 @@ class Inputs(nn.Module):
         super().__init__()
         if encoding not in ENCODINGS:
             raise ValueError(f"encoding {encoding!r}: expected one of {', '.join(ENCODINGS)}")
-        if image_steps is None and encoding in IMAGES_ONLY:
+        if image_steps is None and encoding in SHOWN:
             raise ValueError(f"encoding {encoding!r} is for images; events come in time already: expected direct")
-        if image_steps is not None and encoding == "counts":
-            raise ValueError("encoding 'counts' is for events: expected direct")
+        if image_steps is not None and encoding in ("counts", *LINES):
+            raise ValueError(f"encoding {encoding!r} has no number of steps")
         self.image_steps = image_steps
         self.encoding = encoding
         self.level = level or (1 / image_steps if image_steps else math.log(2))
@@ -55,18 +57,14 @@ class Inputs(nn.Module):
         An image that is the same at every step is given once, [B, P, H, W]: `PackedSteps.is_static`.
         `keys` i64[B] decide what `rate` draws, sample by sample; None: the places in the batch.
         """
+        if self.encoding in LINES:
+            return _lines(x, LINES[self.encoding])
         if self.image_steps is None:
             steps = pack_steps(x.shape[0], x.shape[1], lengths, x.device)
             frames = steps.pack(x) if self.encoding == "counts" else compress_counts(steps.pack(x))
             return (deltas(frames, steps, self.level) if self.encoding == "delta" else frames), steps
-        if x.shape[0] != 1:
-            raise ValueError(f"{x.shape[0]} frames of an image: expected one")
         n_samples = x.shape[1]
-        image = x[0] / BRIGHTEST
-        if self.encoding in ("rows", "columns"):
-            dim = 2 if self.encoding == "rows" else 3
-            parts = torch.stack(image.split(1, dim))
-            return parts.flatten(0, 1), pack_steps(len(parts), n_samples, None, x.device)
+        image = _image(x)
         steps = pack_steps(self.image_steps, n_samples, None, x.device)
         match self.encoding:
             case "rate":
@@ -80,6 +78,19 @@ class Inputs(nn.Module):
 
     def extra_repr(self) -> str:
         return f"image_steps={self.image_steps}, encoding={self.encoding!r}, level={self.level:g}"
+
+
+def _image(x: Tensor) -> Tensor:
+    """Brightness [B, P, H, W] of the one frame in x."""
+    if x.shape[0] != 1:
+        raise ValueError(f"{x.shape[0]} frames of an image: expected one")
+    return x[0] / BRIGHTEST
+
+
+def _lines(x: Tensor, dim: int) -> tuple[Tensor, PackedSteps]:
+    """An image [1, B, P, H, W] cut along `dim` of [B, P, H, W], one line for each step."""
+    lines = torch.stack(_image(x).split(1, dim))
+    return lines.flatten(0, 1), pack_steps(len(lines), x.shape[1], None, x.device)
 
 
 def poisson_spikes(image: Tensor, n_steps: int, keys: Tensor) -> Tensor:
