@@ -24,6 +24,7 @@ from difflogic_tonic.train.step import StepResult, train_step
 
 CLASSES = 4
 UNREACHED = NeuronRule(threshold=1e6)
+ONE_SAMPLE = torch.tensor([0]), torch.tensor([3]), torch.tensor([0])
 
 
 def network(readout: str, hidden: NeuronRule, last: NeuronRule) -> SpikingModel:
@@ -91,3 +92,12 @@ def test_one_step_that_says_something_begins_the_count_anew(caplog: pytest.LogCa
         count_flat_steps(progress, result, Loss(), CLASSES)
     assert progress.flat == 49
     assert not caplog.records
+
+
+def test_a_batch_of_one_sample_has_nobody_to_tell_it_from() -> None:
+    model = network("membrane", NeuronRule(), UNREACHED)
+    batch = Batch(torch.full((1, 3, 6), 4).to(torch.uint8), *ONE_SAMPLE, False, (1, 2, 3), "sequence")
+    settings = Train(learning_rate=0.001)
+    optimizer = build_optimizer(settings, model)
+    result = train_step(model, optimizer, [batch, batch], Precision("off", torch.device("cpu")), Loss(), settings, 1)
+    assert not result.says_nothing

@@ -57,6 +57,19 @@ def test_activations_are_what_backward_keeps_but_not_the_weights(workshop: Any) 
     assert 2600 <= found.activations < 2700
 
 
+def test_what_is_computed_again_is_kept_once_a_layer(workshop: Any) -> None:
+    """4C3-MP2-FC3 on 2 × 8 × 12, two steps: 768 numbers enter the convolution, 240 the dense layer, then a few."""
+    from difflogic_tonic.nets.spiking.recompute import Recompute
+
+    config = workshop.config("SNN", batch_size=2)
+    state = workshop.state(config)
+    sample = next(workshop.plan(config, state).train.iterate(0))
+    kept = preflight.estimate(state.model, sample, config.train, CPU).activations
+    state.model.recompute = Recompute()
+    again = preflight.estimate(state.model, sample, config.train, CPU).activations
+    assert 4 * (768 + 240) <= again < 4 * (768 + 240) + 600 < kept
+
+
 def test_checkpoints_that_cannot_fit_are_refused(workshop: Any) -> None:
     found = preflight.Estimate(1, 1, 1, 10**12, checkpoint=10**15)
     with pytest.raises(StorageFull, match="checkpoints in scratch storage needs about"):

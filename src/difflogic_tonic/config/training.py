@@ -85,7 +85,7 @@ class Train(Section):
 
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     """Mixed precision. `auto` is bf16 where the hardware is fast at it (a GPU with bf16, a CPU with AVX-512 BF16 or
-    AMX), except for DiffLogic, and off elsewhere. `fp16` needs a GPU."""
+    AMX), except for DiffLogic, and off elsewhere. `fp16` needs a GPU. Evaluations are in fp32."""
 
     label_smoothing: Fraction = 0.0
     """Part of the target that is spread over all classes."""

@@ -79,7 +79,9 @@ class Precision:
     def _say_skipped(self, step: int) -> None:
         in_a_row = self.skipped_in_a_row
         if in_a_row == WARN_SKIPPED:
-            log.warning("step %d: %d steps in a row were skipped: infinite or NaN gradients in fp16", step, in_a_row)
+            log.warning(
+                "step %d: %d steps in a row had infinite gradients in fp16 (or NaN) and were skipped", step, in_a_row
+            )
         if in_a_row >= STOP_SKIPPED:
             raise TrainingDiverged(
                 f"step {step}: the last {in_a_row} steps were skipped for infinite or NaN gradients in fp16, so "

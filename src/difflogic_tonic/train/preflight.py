@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import OutOfMemory
 from difflogic_tonic.models import logits
+from difflogic_tonic.nets.spiking.model import SpikingModel
 from difflogic_tonic.runs.checkpoint import KEEP, Checkpoints
 from difflogic_tonic.storage import Storage, check_space, free_bytes
 from difflogic_tonic.train import lines
@@ -152,12 +154,19 @@ def _kept_for_backward(model: nn.Module, batch: Batch, precision: Precision | No
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
+    hooks: list[RemovableHandle] = []
+    if isinstance(model, SpikingModel) and model.recompute is not None:
+        # What is computed again keeps only the input of every layer with weights, and shows it to nobody.
+        layers = [layer for layer in model.modules() if any(part.dim() > 1 for part in layer.parameters(recurse=False))]
+        hooks = [layer.register_forward_pre_hook(lambda layer, inputs: (count(inputs[0]), None)[1]) for layer in layers]
     buffers = [buffer.clone() for buffer in model.buffers()]
     devices = [batch.inputs.device] if batch.inputs.is_cuda else []
     with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         model.train()
         with nullcontext() if precision is None else precision.autocast():
             scores = logits(model, batch)
+        for hook in hooks:
+            hook.remove()
         loss = F.cross_entropy(scores.float(), batch.labels)
         del loss
     with torch.no_grad():

@@ -63,8 +63,10 @@ def train_step(
         n_correct += int(correct)
         spread, largest = max(spread, apart), max(largest, most)
     stepped = precision.update(optimizer, config.gradient_clip, step)
-    says_nothing = n_samples > 1 and spread <= _SAME * largest
-    return StepResult(loss_sum, n_correct, n_samples, stepped, says_nothing, silent=largest == 0)
+    silent = largest == 0
+    comparable = any(len(batch) > 1 for batch in batches)
+    says_nothing = silent or (comparable and spread <= _SAME * largest)
+    return StepResult(loss_sum, n_correct, n_samples, stepped, says_nothing, silent)
 
 
 def _to_host(loss: Tensor, logits: Tensor, batch: Batch) -> tuple[float, float, float, float]:
