@@ -4,7 +4,6 @@ How many frames a recording has follows from the index alone, except for a funct
 once for every recording when the split is opened. Of a recording no more is read than the asked frames need.
 """
 
-import itertools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from difflogic_tonic.cache.manifest import again
-from difflogic_tonic.cache.reader import SplitReader
+from difflogic_tonic.cache.reader import SplitReader, runs
 from difflogic_tonic.config import SensorSize
 from difflogic_tonic.config.slicing import Slicing
 from difflogic_tonic.errors import CacheCorrupt, ConfigError
@@ -85,14 +84,7 @@ class EventSplit:
         assert out.shape == (len(frames), self.frame_nbytes), (out.shape, len(frames), self.frame_nbytes)
         if not len(frames):
             return
-        frames = np.asarray(frames, np.int64)
-        if frames.min() < 0 or frames.max() >= self.n_frames:
-            raise IndexError(f"frames {frames.min()} to {frames.max()} asked of {self.n_frames}")
-        rows = np.searchsorted(self.offsets, frames, side="right") - 1
-        breaks = np.flatnonzero((np.diff(frames) != 1) | (np.diff(rows) != 0)) + 1
-        edges = [0, *breaks.tolist(), len(frames)]
-        for first, last in itertools.pairwise(edges):
-            row = int(rows[first])
+        for row, first, last in runs(frames, self.offsets):
             self._make(row, int(frames[first] - self.offsets[row]), out[first:last])
 
     def read_recordings(self, rows: np.ndarray, out: np.ndarray) -> None:

@@ -9,7 +9,7 @@ their own descriptors.
 import itertools
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -131,15 +131,9 @@ class SplitReader:
         self._check_out(out, 2, len(frames))
         if not len(frames):
             return
-        frames = np.asarray(frames, np.int64)
-        if frames.min() < 0 or frames.max() >= self.n_frames:
-            raise IndexError(f"frames {frames.min()} to {frames.max()} asked of {self.n_frames}")
-        shards = np.searchsorted(self._starts, frames, side="right") - 1
-        breaks = np.flatnonzero((np.diff(frames) != 1) | (np.diff(shards) != 0)) + 1
-        edges = [0, *breaks.tolist(), len(frames)]
         flat = out.reshape(-1).data
-        for first, last in itertools.pairwise(edges):
-            self._read(int(shards[first]), int(frames[first]), flat, first * self.frame_nbytes, last - first)
+        for shard, first, last in runs(frames, self._starts):
+            self._read(shard, int(frames[first]), flat, first * self.frame_nbytes, last - first)
 
     def read_recordings(self, rows: np.ndarray, out: np.ndarray) -> None:
         """Copy the recordings rows i64[B] into out u8[B, Tmax, frame_nbytes] (C-contiguous).
@@ -214,6 +208,20 @@ class SplitReader:
         assert (len(out), out.shape[-1]) == (rows, self.frame_nbytes), (out.shape, rows, self.frame_nbytes)
         assert out.dtype == np.uint8, out.dtype
         assert out.flags.c_contiguous, out.strides
+
+
+def runs(frames: np.ndarray, starts: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Part, first place and end of each run of neighbours among the frames i64[B >= 1] that are in one part.
+
+    Part i has the frames starts[i]:starts[i+1] of starts i64[parts+1]. IndexError if one is in none.
+    """
+    if frames.min() < 0 or frames.max() >= starts[-1]:
+        raise IndexError(f"frames {frames.min()} to {frames.max()} asked of {starts[-1]}")
+    parts = np.searchsorted(starts, frames, side="right") - 1
+    breaks = np.flatnonzero((np.diff(frames) != 1) | (np.diff(parts) != 0)) + 1
+    edges = [0, *breaks.tolist(), len(frames)]
+    for first, last in itertools.pairwise(edges):
+        yield int(parts[first]), first, last
 
 
 def _joined(indices: Sequence[ShardIndex], name: str) -> np.ndarray:

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from difflogic_tonic.cache.fingerprint import short_fingerprint
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.summary import is_images
 from difflogic_tonic.cache.variants import describe
-from difflogic_tonic.sync.inventory import short
 from difflogic_tonic.sync.pictures import OFF_COLOUR, ON_COLOUR, hexadecimal, save_figure
 from difflogic_tonic.sync.sampling import Statistics, durations_s
 
@@ -37,7 +37,7 @@ def save_statistics(path: Path, statistics: Statistics, manifest: Manifest) -> N
     read, total = statistics.n_read, int(statistics.n_frames.sum())
     part = "all frames" if read == total else f"{read:,} of {total:,} frames, evenly spaced"
     figure.suptitle(
-        f"{manifest.dataset} {short(manifest.fingerprint)}, {statistics.split}: "
+        f"{manifest.dataset} {short_fingerprint(manifest.fingerprint)}, {statistics.split}: "
         f"{len(statistics.labels):,} recordings; pixels of {part}\n{describe(manifest)}",
         fontsize=10,
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from difflogic_tonic.cache.fingerprint import is_fingerprint
+from difflogic_tonic.cache.fingerprint import is_fingerprint, short_fingerprint
 from difflogic_tonic.cache.manifest import MANIFEST, Manifest, Recordings, again, load_manifest
 from difflogic_tonic.cache.publish import damage_of
 from difflogic_tonic.errors import CacheCorrupt, StorageError
@@ -59,7 +59,7 @@ class Copies:
 
     @property
     def name(self) -> str:
-        return f"{self.dataset} {short(self.fingerprint)}"
+        return f"{self.dataset} {short_fingerprint(self.fingerprint)}"
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,6 @@ class Inventory:
 
     variants: tuple[Copies, ...]
     unread: tuple[str, ...]
-
-
-def short(fingerprint: str) -> str:
-    """Enough of a fingerprint to tell variants apart: what is before a hyphen, and twelve digits."""
-    name, hyphen, digits = fingerprint.rpartition("-")
-    return f"{name}{hyphen}{digits[:12]}"
 
 
 def take_inventory(storage: Storage) -> Inventory:
@@ -147,7 +141,7 @@ def _manifest(folder: Path, sizes: dict[str, int]) -> tuple[Manifest | None, str
         return None, _reason(error, folder)
     manifest = replace(manifest, recordings=NO_RECORDINGS)
     if manifest.fingerprint != folder.name:
-        return None, f"{MANIFEST} is that of {short(manifest.fingerprint)}"
+        return None, f"{MANIFEST} is that of {short_fingerprint(manifest.fingerprint)}"
     for shard in manifest.shards:
         if shard.name not in sizes:
             return manifest, f"{shard.name} is missing"

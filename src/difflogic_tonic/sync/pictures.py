@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image, ImageDraw
 
+from difflogic_tonic.cache.fingerprint import short_fingerprint
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.summary import is_images
 from difflogic_tonic.storage import atomic_write
-from difflogic_tonic.sync.inventory import short
 from difflogic_tonic.sync.sampling import Sample, evenly_spaced
 
 OFF_COLOUR = (213, 94, 0)  # vermillion and blue of Okabe and Ito (2008)
@@ -137,8 +137,9 @@ def _headline(sample: Sample, manifest: Manifest) -> str:
     _, height, width = manifest.frame_shape
     events = "" if is_images(manifest) else f", {sample.n_events:,} events"
     frames = f"{sample.n_frames:,} frame{'s' if sample.n_frames > 1 else ''}"
+    name = f"{manifest.dataset} {short_fingerprint(manifest.fingerprint)}"
     return (
-        f"{manifest.dataset} {short(manifest.fingerprint)}: {sample.split} recording {sample.row}, {sample.source}\n"
+        f"{name}: {sample.split} recording {sample.row}, {sample.source}\n"
         f"class {sample.class_name}, {frames} of {width} × {height} pixels{events}"
     )
 

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from difflogic_tonic.cache.fingerprint import short_fingerprint
 from difflogic_tonic.cache.publish import damage_of, lock_path
 from difflogic_tonic.errors import CacheAmbiguous, CacheError, CacheMissing, StorageError
 from difflogic_tonic.storage import file_lock, partial_path, remove, storage_errors
 from difflogic_tonic.storage.places import PlaceName
-from difflogic_tonic.sync.inventory import PARTIAL, Copies, Copy, Inventory, short
+from difflogic_tonic.sync.inventory import PARTIAL, Copies, Copy, Inventory
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,9 @@ def choose(inventory: Inventory, wanted: str) -> Copies:
     ]
     if len(fitting) == 1:
         return fitting[0]
-    listed = ", ".join(f"{variant.dataset}/{short(variant.fingerprint)}" for variant in (fitting or inventory.variants))
+    listed = ", ".join(
+        f"{variant.dataset}/{short_fingerprint(variant.fingerprint)}" for variant in (fitting or inventory.variants)
+    )
     if fitting:
         raise CacheAmbiguous(f"{len(fitting)} variants start with {wanted}: {listed}; give more of the fingerprint")
     raise CacheMissing(f"no variant starts with {wanted!r}; there are: {listed or 'none'}")

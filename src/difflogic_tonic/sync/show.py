@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from difflogic_tonic.cache.fingerprint import short_fingerprint
 from difflogic_tonic.cache.manifest import load_manifest
 from difflogic_tonic.cache.reader import CacheReader
 from difflogic_tonic.config.slicing import Slice
 from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
 from difflogic_tonic.storage import Storage, storage_errors
-from difflogic_tonic.sync.inventory import Copies, Inventory, short, take_inventory
+from difflogic_tonic.sync.inventory import Copies, Inventory, take_inventory
 
 SHOWN = Slice(frames_by_number=8)
 """How events that are kept unsliced are shown if nobody says how: something of every recording, however long."""
@@ -44,7 +45,7 @@ def make_pictures(
     from difflogic_tonic.sync.pictures import save_animation, save_contact_sheet
     from difflogic_tonic.sync.sampling import measure, read_sample
 
-    folder = output or storage.project.root / "pictures" / f"{variant.dataset}-{short(variant.fingerprint)}"
+    folder = output or storage.project.root / "pictures" / f"{variant.dataset}-{short_fingerprint(variant.fingerprint)}"
     with storage_errors(folder, "making a folder"):
         folder.mkdir(parents=True, exist_ok=True)
     sample = read_sample(manifest, reader, split, row)

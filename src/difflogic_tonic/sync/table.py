@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from difflogic_tonic.cache.fingerprint import short_fingerprint
 from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.variants import describe
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.sync.copies import Done
-from difflogic_tonic.sync.inventory import Copies, Copy, Inventory, short
+from difflogic_tonic.sync.inventory import Copies, Copy, Inventory
 from difflogic_tonic.sync.usage import Quota, Usage, size_text
 
 HEAD = ("dataset", "variant", "place", "state", "size", "samples", "age", "parameters")
@@ -69,7 +70,7 @@ def _rows(variant: Copies, storage: Storage) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for number, place in enumerate(storage.places):
         name = "both" if storage.is_shared else place.name
-        named = (variant.dataset, short(variant.fingerprint)) if number == 0 else ("", "")
+        named = (variant.dataset, short_fingerprint(variant.fingerprint)) if number == 0 else ("", "")
         parameters = _parameters(manifest) if manifest and number == 0 else ""
         copy = variant.at.get(place.name)
         if copy is None:
