@@ -149,6 +149,27 @@ def test_any_number_of_readers_gives_the_same_batches(split):
     assert all(equal(a, b) for a, b in zip(one, four, strict=True))
 
 
+def key_of(batches: list[Batch]) -> dict[int, int]:
+    """Recording → the key that decides what is drawn for it."""
+    assert all(batch.keys is not None for batch in batches)
+    return {int(row): int(key) for batch in batches for row, key in zip(batch.rows, batch.keys, strict=True)}
+
+
+def test_what_is_drawn_for_a_sample_is_decided_by_seed_and_epoch_whatever_the_batch(split):
+    five, seven = (all_of(batches(split, "sequence", size, keyed=True)) for size in (5, 7))
+    found = key_of(five)
+    assert len(set(found.values())) == N
+    assert found == key_of(seven)
+    assert found == key_of(all_of(batches(split, "sequence", shuffle=False, keyed=True)))
+    others = [
+        all_of(batches(split, "sequence", keyed=True), epoch=1),
+        all_of(batches(split, "sequence", seed=2, keyed=True)),
+    ]
+    assert all(set(found.values()).isdisjoint(key_of(other).values()) for other in others)
+    assert torch.equal(five[0].to("cpu").keys, five[0].keys)
+    assert all_of(batches(split))[0].keys is None
+
+
 def test_epochs_differ_and_without_shuffling_they_do_not(split):
     shuffled, in_order = batches(split), batches(split, shuffle=False)
     assert not equal(all_of(shuffled, 0)[0], all_of(shuffled, 1)[0])

@@ -157,6 +157,22 @@ def test_a_run_says_what_it_computes_in_and_both_accuracies(laboratory: Any, ima
     assert "optimistic" in said
 
 
+def test_a_run_that_moves_keeps_its_precision_as_far_as_it_can(
+    laboratory: Any, image_storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from difflogic_tonic.train import precision
+
+    write(laboratory, image_storage, {"architecture": "FC10"}, epochs=1)
+    folder = laboratory.project / "runs" / "job"
+    computed = []
+    for epochs, fast in ((1, True), (2, False), (3, True)):
+        monkeypatch.setattr(precision, "is_fast_at_bf16", lambda device, fast=fast: fast)
+        options = [] if epochs == 1 else ["--resume"]
+        laboratory.main(*options, "--override", f"train.epochs={epochs}")
+        computed.append(json.loads((folder / "environment.json").read_text())["amp"])
+    assert computed == ["bf16", "off", "off"]  # the last: fp32 is what it began its last start with
+
+
 DEEP = {"architecture": "8C5-MP2-16C5-MP2-FC10", "steps": 30, "threshold": 0.5}
 """About 1.5 MB of activations for each image."""
 

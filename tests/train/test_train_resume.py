@@ -173,3 +173,16 @@ def test_a_row_that_finds_no_room_is_written_after_the_resume(
     resumed = another_workshop.train(config, resume=True)
     assert_equal(comparable(resumed.state), comparable(whole.state))
     assert [without_timings(row) for row in resumed.rows] == [without_timings(row) for row in whole.rows]
+
+
+def test_the_loss_is_what_auto_is_and_must_stay(workshop: Any) -> None:
+    from difflogic_tonic.errors import ResumeMismatch
+    from difflogic_tonic.runs.checkpoint import FORMAT
+    from difflogic_tonic.train.resume import check_config
+
+    plain, written = (workshop.config("SNN", loss=loss).to_dict() for loss in ("auto", "cross_entropy"))
+    older = plain | {"train": {key: value for key, value in plain["train"].items() if key != "loss"}}
+    for before in (plain, written, older):
+        check_config({"format": FORMAT, "config": before}, plain)
+    with pytest.raises(ResumeMismatch, match=r"train\.loss was cross_entropy in the checkpoint and is tet now"):
+        check_config({"format": FORMAT, "config": plain}, workshop.config("SNN", loss="tet").to_dict())

@@ -98,7 +98,10 @@ def changes(before: Any, after: Any, prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _resolved(config: dict[str, Any]) -> dict[str, Any]:
-    """`config` with the view that `auto` means."""
+    """`config` with the loss and the view that `auto` means."""
+    train = config["train"]
+    if train.get("loss", "auto") == "auto":
+        config = config | {"train": train | {"loss": "cross_entropy"}}
     if config["data"]["view"] != "auto":
         return config
     model = config["model"]
