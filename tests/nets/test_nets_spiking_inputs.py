@@ -90,6 +90,11 @@ def test_an_image_spikes_once_for_every_level_of_its_brightness() -> None:
     assert frames.flatten(1).T.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]]
 
 
+def test_levels_that_add_up_to_a_value_but_for_rounding_reach_it() -> None:
+    frames, _ = Inputs(10, "delta")(image(255))  # 1 - 9 · 0.1 is less than 0.1 in float32
+    assert frames.sum() == 10
+
+
 def test_changes_of_event_frames_spike_up_and_down() -> None:
     """One event more is a spike, one less its opposite; a sample that ends leaves the other alone."""
     counts = torch.tensor([[1, 0], [1, 1], [0, 1]]).view(3, 2, 1, 1, 1).float()

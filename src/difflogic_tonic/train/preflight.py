@@ -154,11 +154,14 @@ def _kept_for_backward(model: nn.Module, batch: Batch, precision: Precision | No
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
+    def enter(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        count(inputs[0])
+
     hooks: list[RemovableHandle] = []
     if isinstance(model, SpikingModel) and model.recompute is not None:
         # What is computed again keeps only the input of every layer with weights, and shows it to nobody.
         layers = [layer for layer in model.modules() if any(part.dim() > 1 for part in layer.parameters(recurse=False))]
-        hooks = [layer.register_forward_pre_hook(lambda layer, inputs: (count(inputs[0]), None)[1]) for layer in layers]
+        hooks = [layer.register_forward_pre_hook(enter) for layer in layers]
     buffers = [buffer.clone() for buffer in model.buffers()]
     devices = [batch.inputs.device] if batch.inputs.is_cuda else []
     with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
