@@ -1,8 +1,13 @@
 """Command lines of other programs, as configs and overrides."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from difflogic_tonic.arguments import parse, train_parser
+from difflogic_tonic.arguments.classic import PROGRAMS
+from difflogic_tonic.config import load_train_config
 from difflogic_tonic.config.overrides import parse_overrides
 from difflogic_tonic.errors import ConfigError
 
@@ -149,3 +154,35 @@ def test_its_help_lists_the_keys(capsys: pytest.CaptureFixture[str]):
         read("--classic fmnist --help")
     assert ended.value.code == 0
     assert "(model.snn.channels)" in capsys.readouterr().out
+
+
+def test_the_page_on_spiking_networks_has_every_option_with_its_keys(repository: Path):
+    page = (repository / "docs" / "snn.md").read_text()
+    rows = {row.split("`")[1]: row for row in page.splitlines() if row.startswith("| `-")}
+    for program in PROGRAMS.values():
+        for option in program.options:
+            if option.flag.startswith("-") and not option.flag.startswith("--"):
+                assert option.flag in rows or f"`{option.flag} " in page, option.flag
+                assert all(key in rows[option.flag] for key in option.keys), option.flag
+            else:
+                assert option.flag in page
+
+
+def test_the_configs_that_the_page_names_are_there(repository: Path):
+    named = re.findall(r"configs/\w+\.yaml", (repository / "docs" / "snn.md").read_text())
+    assert named
+    assert [name for name in named if not (repository / name).is_file()] == []
+
+
+def test_the_configs_of_every_program_are_there(repository: Path):
+    lines = ["fmnist", "seqfmnist -model ss", "dvsgesture -T 20", "mnist", "mnist data.spike=true"]
+    lines += [
+        f"resnet --dataset {name}" for name in ("cifar10", "cifar100", "tinyimagenet", "cifar10_dvs", "dvsgesture")
+    ]
+    for line in lines:
+        found = read(f"--classic {line}")
+        assert (repository / found.config).is_file(), line
+        assert (repository / found.classic.prepare).is_file(), line
+        config = load_train_config(repository / found.config, found.override, found.job_id)
+        assert config.data.prepare is not None
+        assert config.data.prepare.name == Path(found.classic.prepare).name

@@ -1,0 +1,415 @@
+"""One training step of spiking networks: ours in fp32 and bf16, SpikingJelly (multi- and single-step) and snnTorch.
+
+    python benchmarks/snn_train.py                                   all cases; 1 thread (CPU time), 2 threads (wall)
+    python benchmarks/snn_train.py --case fmnist32,mnist --rounds 11 --threads 1
+    python benchmarks/snn_train.py --case resnet18 --batch 4 --variants ours,ours-bf16,sj,sj-bf16
+
+Cases, every one with the firing rate read out and compared with the one-hot label (ResNet: the mean current):
+
+    fmnist32, fmnist128   the Fashion-MNIST network with 32 and 128 channels, IF, T 4, an image shown at every step
+    mnist                 12C5-MP2-64C5-MP2-FC10, LIF, T 25, an image shown at every step
+    nmnist                the same on N-MNIST-like spikes, T 25
+    resnet18              spiking ResNet-18 for small images, IF, T 4
+
+All variants live in one process with the same weights and the same batch, and take turns: a round times each of them
+once, and a speed-up is the median over the rounds of (SpikingJelly's multi-step fp32 / the variant in that round). With
+one thread the time is that of the process on the CPU, with more it is wall time (only worth reading on a quiet
+machine). A step is forward, loss and backward; "with optimizer" adds zero_grad and SGD with momentum (fused).
+"saved" is what autograd keeps for the backward pass, counted once per storage, weights not included: it is the same
+with any number of threads. Peers are used where Python finds them, with a note where it does not; SpikingJelly's ResNet
+imports torchvision for a download that is not needed here, so an empty module stands in where that is missing.
+
+`--device cuda` uses wall time after a synchronisation. It was never run: take its first numbers with care.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from difflogic_tonic import models
+from difflogic_tonic.config.networks import Model
+from difflogic_tonic.config.sections import build_section
+from difflogic_tonic.nets.spiking.heads import RATE_GAIN
+
+REFERENCE = "sj"
+WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network on one kind of input. `tau` None: neurons that do not leak."""
+
+    frame_shape: tuple[int, int, int]
+    steps: int
+    batch: int
+    snn: dict[str, Any]
+    classes: int = 10
+    tau: float | None = None
+    images: bool = True
+    spiking: bool = True
+    """Whether the last layer spikes."""
+
+
+CSNN: dict[str, Any] = {"architecture": "12C5-MP2-64C5-MP2-FC10", "neuron": "lif", "tau": 2.0, "readout": "rate"}
+CASES = {
+    "fmnist32": Case(
+        (1, 28, 28), 4, 64, {"architecture": "csnn", "channels": 32, "neuron": "if", "readout": "rate", "steps": 4}
+    ),
+    "fmnist128": Case(
+        (1, 28, 28), 4, 64, {"architecture": "csnn", "channels": 128, "neuron": "if", "readout": "rate", "steps": 4}
+    ),
+    "mnist": Case((1, 28, 28), 25, 64, CSNN | {"steps": 25}, tau=2.0),
+    "nmnist": Case((2, 34, 34), 25, 64, CSNN, tau=2.0, images=False),
+    "resnet18": Case(
+        (3, 32, 32),
+        4,
+        8,
+        {"architecture": "spiking_resnet18", "stem": "small", "neuron": "if", "readout": "current", "steps": 4},
+        spiking=False,
+    ),
+}
+
+
+class Unavailable(Exception):
+    """A variant that cannot be had here; the message is the note to print."""
+
+
+@dataclass
+class Contender:
+    """A variant made ready for one case: `forward` gives rates (or mean currents) f32[B, classes]."""
+
+    forward: Callable[[], Tensor]
+    network: nn.Module
+    labels: Tensor
+    autocast: torch.dtype | None
+    device: torch.device
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-4, momentum=0.9, fused=True)
+
+    def loss(self) -> Tensor:
+        context = nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
+        with context:
+            scores = self.forward()
+        return F.mse_loss(scores.float(), F.one_hot(self.labels, scores.shape[1]).float())
+
+    def step(self) -> None:
+        for weight in self.network.parameters():
+            weight.grad = None
+        self.loss().backward()
+
+    def step_with_optimizer(self) -> None:
+        self.step()
+        self.optimizer.step()
+
+
+def our_network(case: Case) -> nn.Module:
+    model = build_section(Model, {"model_type": "SNN", "snn": case.snn}, "the benchmark")
+    return models.build(model, case.frame_shape, case.classes, seed=1)
+
+
+def batch_of(case: Case, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Bytes as numbers [1, B, P, H, W] for an image, else counts of 0 and 1 [T, B, P, H, W]; labels i64[B]."""
+    generator = torch.Generator().manual_seed(3)
+    shape = (1 if case.images else case.steps, case.batch, *case.frame_shape)
+    if case.images:
+        x = torch.randint(256, shape, generator=generator).float()
+    else:
+        x = (torch.rand(shape, generator=generator) < 0.05).float()
+    return x.to(device), torch.randint(case.classes, (case.batch,), generator=generator).to(device)
+
+
+def build_ours(case: Case, device: torch.device) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    network = our_network(case).to(device).train()
+    gain = RATE_GAIN if case.spiking else 1.0
+    return network, lambda x: network(x) / gain
+
+
+def build_spikingjelly(
+    case: Case, device: torch.device, mode: str = "m"
+) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """SpikingJelly's network with our weights; `mode`: all steps at once, or one after the other."""
+    layer, neuron, surrogate, functional = spikingjelly()
+    network = _spikingjelly_network(case, layer, neuron, surrogate).to(device).train()
+    copy_weights(our_network(case), network)
+    functional.set_step_mode(network, mode)
+
+    def forward(x: Tensor) -> Tensor:
+        frames = as_frames(case, x)
+        functional.reset_net(network)
+        if mode == "m":
+            return network(frames).mean(0)
+        return torch.stack([network(frame) for frame in frames]).mean(0)
+
+    return network, forward
+
+
+def as_frames(case: Case, x: Tensor) -> Tensor:
+    """What our networks see of a batch, [T, B, P, H, W]."""
+    return (x / 255).expand(case.steps, *x.shape[1:]) if case.images else torch.log1p(x)
+
+
+def spikingjelly() -> tuple[Any, Any, Any, Any]:
+    try:
+        from spikingjelly.activation_based import functional, layer, neuron, surrogate
+    except ImportError as error:
+        raise Unavailable(f"spikingjelly does not import: {error}") from error
+    return layer, neuron, surrogate, functional
+
+
+def _spikingjelly_network(case: Case, layer: Any, neuron: Any, surrogate: Any) -> nn.Module:
+    def spike() -> nn.Module:
+        options = {"surrogate_function": surrogate.ATan(), "detach_reset": True}
+        return neuron.IFNode(**options) if case.tau is None else neuron.LIFNode(tau=case.tau, **options)
+
+    if case.snn["architecture"] == "spiking_resnet18":
+        return _spikingjelly_resnet(case, neuron, surrogate, layer)
+    channels, height, _ = case.frame_shape
+    if case.snn["architecture"] == "csnn":
+        c = case.snn["channels"]
+        return nn.Sequential(
+            *(
+                layer.Conv2d(channels, c, 3, padding=1, bias=False),
+                layer.BatchNorm2d(c),
+                spike(),
+                layer.MaxPool2d(2, 2),
+            ),
+            *(layer.Conv2d(c, c, 3, padding=1, bias=False), layer.BatchNorm2d(c), spike(), layer.MaxPool2d(2, 2)),
+            *(layer.Flatten(), layer.Linear(c * 49, c * 16, bias=False), spike()),
+            *(layer.Linear(c * 16, case.classes, bias=False), spike()),
+        )
+    side = ((height - 4) // 2 - 4) // 2
+    return nn.Sequential(
+        *(layer.Conv2d(channels, 12, 5), layer.MaxPool2d(2, 2), spike()),
+        *(layer.Conv2d(12, 64, 5), layer.MaxPool2d(2, 2), spike()),
+        *(layer.Flatten(), layer.Linear(64 * side * side, case.classes), spike()),
+    )
+
+
+def _spikingjelly_resnet(case: Case, neuron: Any, surrogate: Any, layer: Any) -> nn.Module:
+    for name in ("torchvision", "torchvision.models", "torchvision.models.utils"):
+        if name not in sys.modules:
+            sys.modules[name] = types.ModuleType(name)
+    sys.modules["torchvision.models.utils"].load_state_dict_from_url = None  # type: ignore[attr-defined]
+    from spikingjelly.activation_based.model import spiking_resnet
+
+    network = spiking_resnet.spiking_resnet18(
+        spiking_neuron=neuron.IFNode,
+        surrogate_function=surrogate.ATan(),
+        detach_reset=True,
+        num_classes=case.classes,
+    )
+    network.conv1 = layer.Conv2d(case.frame_shape[0], 64, 3, padding=1, bias=False)
+    network.maxpool = nn.Identity()
+    return network
+
+
+def build_snntorch(case: Case, device: torch.device) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """snnTorch's loop over the steps. Its Leaky resets one step later: the same network, not the same numbers."""
+    try:
+        import snntorch
+        from snntorch import surrogate, utils
+    except ImportError as error:
+        raise Unavailable(f"snntorch does not import: {error}") from error
+    if case.snn["architecture"] == "spiking_resnet18":
+        raise Unavailable("snntorch has no ResNet")
+    beta = 1.0 if case.tau is None else 1 - 1 / case.tau
+
+    def spike() -> nn.Module:
+        return snntorch.Leaky(beta=beta, spike_grad=surrogate.atan(), init_hidden=True, reset_mechanism="zero")
+
+    layers: list[nn.Module] = []
+    for module in our_network(case).modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.MaxPool2d | nn.Flatten | nn.Linear):
+            layers.append(module)
+        elif type(module).__name__ == "Neuron":
+            layers.append(spike())
+    network = nn.Sequential(*layers).to(device).train()
+
+    def forward(x: Tensor) -> Tensor:
+        utils.reset(network)
+        return torch.stack([network(frame) for frame in as_frames(case, x)]).mean(0)
+
+    return network, forward
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """By order: both have the same layers."""
+    ours, theirs = list(source.parameters()), list(target.parameters())
+    with torch.no_grad():
+        for a, b in zip(ours, theirs, strict=True):
+            b.copy_(a)
+
+
+Builder = Callable[[Case, torch.device], tuple[nn.Module, Callable[[Tensor], Tensor]]]
+VARIANTS: dict[str, tuple[Builder, torch.dtype | None]] = {
+    "ours": (build_ours, None),
+    "ours-bf16": (build_ours, torch.bfloat16),
+    "sj": (build_spikingjelly, None),
+    "sj-bf16": (build_spikingjelly, torch.bfloat16),
+    "sj-single": (lambda case, device: build_spikingjelly(case, device, "s"), None),
+    "snntorch": (build_snntorch, None),
+}
+
+
+def contender(name: str, case: Case, device: torch.device) -> Contender:
+    builder, autocast = VARIANTS[name]
+    network, forward = builder(case, device)
+    x, labels = batch_of(case, device)
+    return Contender(lambda: forward(x), network, labels, autocast, device)
+
+
+def check_same(contenders: dict[str, Contender]) -> None:
+    """Ours and SpikingJelly's in fp32 compute the same thing, or the comparison means nothing.
+
+    Step by step it does not: batch normalisation then takes its statistics at every step by itself.
+    """
+    same = {name: one for name, one in contenders.items() if name in ("ours", "sj")}
+    if "ours" not in same:
+        return
+    reference = same.pop("ours")
+    reference.step()
+    for name, other in same.items():
+        other.step()
+        gap = abs(float(other.loss().detach()) - float(reference.loss().detach()))
+        assert gap < 1e-3, (name, gap)
+        for ours, theirs in zip(reference.network.parameters(), other.network.parameters(), strict=True):
+            assert ours.grad is not None
+            assert theirs.grad is not None
+            distance = float((ours.grad - theirs.grad).norm()) / max(float(ours.grad.norm()), 1e-12)
+            assert distance < 0.05, (name, tuple(ours.shape), distance)
+
+
+def saved_bytes(one: Contender) -> int:
+    """Bytes that autograd keeps between forward and backward."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in one.network.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = one.loss()
+    found = sum(kept.values())
+    loss.backward()
+    return found
+
+
+def seconds_of(call: Callable[[], None], clock: Callable[[], float], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = clock()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return clock() - started
+
+
+def time_rounds(
+    contenders: dict[str, Contender], rounds: int, clock: Callable[[], float], with_optimizer: bool
+) -> dict[str, list[float]]:
+    """Seconds per step of each variant, one value per round; the first rounds warm up."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(WARM_UP + rounds):
+        for name, one in contenders.items():
+            call = one.step_with_optimizer if with_optimizer else one.step
+            seconds = seconds_of(call, clock, one.device)
+            if number >= WARM_UP:
+                times[name].append(seconds)
+    return times
+
+
+def run_case(name: str, case: Case, variants: list[str], options: argparse.Namespace, threads: int) -> list[dict]:
+    torch.set_num_threads(threads)
+    device = torch.device(options.device)
+    contenders: dict[str, Contender] = {}
+    for variant in variants:
+        try:
+            contenders[variant] = contender(variant, case, device)
+        except Unavailable as note:
+            print(f"  {name}, {variant}: left out, {note}")
+    check_same(contenders)
+    clock = time.process_time if threads == 1 and device.type == "cpu" else time.perf_counter
+    saved = {variant: saved_bytes(one) / 2**20 for variant, one in contenders.items()}
+    plain = time_rounds(contenders, options.rounds, clock, with_optimizer=False)
+    whole = time_rounds(contenders, options.rounds, clock, with_optimizer=True)
+    base = REFERENCE if REFERENCE in contenders else next(iter(contenders))
+    return [
+        {
+            "case": name,
+            "batch": case.batch,
+            "threads": threads,
+            "device": options.device,
+            "variant": variant,
+            "samples_per_s": case.batch / statistics.median(plain[variant]),
+            "ms": 1e3 * statistics.median(plain[variant]),
+            "ms_min": 1e3 * min(plain[variant]),
+            "speed_up": statistics.median(a / b for a, b in zip(plain[base], plain[variant], strict=True)),
+            "ms_optimizer": 1e3 * statistics.median(whole[variant]),
+            "speed_up_optimizer": statistics.median(a / b for a, b in zip(whole[base], whole[variant], strict=True)),
+            "saved_mib": saved[variant],
+        }
+        for variant in contenders
+    ]
+
+
+def print_rows(rows: list[dict]) -> None:
+    first = rows[0]
+    unit = "CPU" if first["threads"] == 1 and first["device"] == "cpu" else "wall"
+    print(f"\n{first['case']}, batch {first['batch']}, {first['threads']} thread(s), {unit} ms per step")
+    print("  variant      samples/s   median      min  speed-up   with optimizer  speed-up   saved MiB")
+    for row in rows:
+        print(
+            f"  {row['variant']:12} {row['samples_per_s']:9.1f} {row['ms']:8.1f} {row['ms_min']:8.1f}"
+            f" {row['speed_up']:8.2f} x {row['ms_optimizer']:15.1f} {row['speed_up_optimizer']:8.2f} x"
+            f" {row['saved_mib']:11.1f}"
+        )
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", default=",".join(CASES), help=f"comma-separated; default {','.join(CASES)}")
+    parser.add_argument("--variants", default=",".join(VARIANTS), help=f"comma-separated; default {','.join(VARIANTS)}")
+    parser.add_argument("--batch", type=int, help="samples in a batch; default 64, ResNet 8")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", default="1,2", help="comma-separated numbers of threads")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (never run)")
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.case.split(",") if name not in CASES]
+    unknown += [name for name in options.variants.split(",") if name not in VARIANTS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}")
+    rows = []
+    for threads in (int(number) for number in options.threads.split(",")):
+        for name in options.case.split(","):
+            case = CASES[name]
+            if options.batch:
+                case = Case(**{**vars(case), "batch": options.batch})
+            rows.append(run_case(name, case, options.variants.split(","), options, threads))
+            print_rows(rows[-1])
+    if options.json:
+        options.json.write_text(json.dumps([row for group in rows for row in group], indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
