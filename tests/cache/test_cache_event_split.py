@@ -25,6 +25,7 @@ from difflogic_tonic.cache import (
     verify,
 )
 from difflogic_tonic.cache.event_split import EventSplit
+from difflogic_tonic.cache.shard import open_shard
 from difflogic_tonic.cache.summary import summary_lines
 from difflogic_tonic.cache.variants import describe
 from difflogic_tonic.config import PrepareConfig
@@ -273,6 +274,26 @@ def test_a_split_survives_pickling_after_it_was_read(packed: Prepared) -> None:
     assert np.array_equal(everything(again), wanted)
     split.close()
     assert np.array_equal(everything(split), wanted)
+
+
+def flip(path: Path, at: int) -> None:
+    """The top bit of the word at byte `at`."""
+    data = bytearray(path.read_bytes())
+    data[at + 1] ^= 0x80
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("word", "problem"), [(0, "an event is in no pixel of a frame"), (-1, "its events are from")])
+def test_events_that_were_damaged_after_they_were_checked_are_an_error_and_no_crash(
+    packed: Prepared, slicer: Path, word: int, problem: str
+) -> None:
+    shard = sorted(packed.path.glob("train-*.h5"))[0]
+    index = open_shard(shard, packed.fingerprint)
+    flip(shard, index.payload_at + 2 * int(index.offsets[word % 2] + min(word, 0)))
+    by_count = {"events_per_frame": 7}
+    for way in ({"time_bins": 3}, {"custom_slicing": "halves:by_half"}, *([by_count] if word == 0 else [])):
+        with pytest.raises(CacheCorrupt, match=rf"is damaged: Train/.*bin: {problem}.* rebuild it"):
+            everything(CacheReader(packed.path, Slice.model_validate(way)).split("train"))
 
 
 def test_a_recording_of_an_impossible_length_is_damage(packed: Prepared) -> None:

@@ -4,6 +4,7 @@ In each run 200 damaged files of each kind by hypothesis; with `-m slow` DIFFLOG
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from damage import changed, changes, long_run, peak_kib
 from difflogic_tonic.cache import SplitReader
+from difflogic_tonic.cache.event_split import EventSplit
 from difflogic_tonic.cache.manifest import (
     SEAL,
     Manifest,
@@ -26,7 +28,10 @@ from difflogic_tonic.cache.manifest import (
 from difflogic_tonic.cache.publish import damage_of
 from difflogic_tonic.cache.shard import INDEX, ShardContent, open_shard, payload_crc32, write_shard
 from difflogic_tonic.config import SensorSize
+from difflogic_tonic.config.slicing import Slice
 from difflogic_tonic.errors import CacheCorrupt, CacheError
+from difflogic_tonic.events import make_events
+from difflogic_tonic.events.packed import pack_events
 from difflogic_tonic.storage import file_crc32
 
 FINGERPRINT = "0123456789abcdef" * 4
@@ -144,11 +149,49 @@ def shard_check(folder: Path, storage: str, n: int) -> tuple[list[bytes], Check]
     return [whole], check
 
 
+def events_check(folder: Path) -> tuple[list[bytes], Check]:
+    """Seeds, and the check that damaged events crash nothing, and that frames of intact ones are those of the seed."""
+    path, rng = folder / "train-00000.h5", np.random.default_rng(3)
+    packed = []
+    for n, step in ((5, 9), (1, 0), (6, 70_000)):
+        columns = rng.integers(0, 3, n), rng.integers(0, 2, n), np.cumsum(rng.integers(0, step + 1, n))
+        packed.append(pack_events(make_events(*columns, rng.integers(0, 2, n)), SensorSize(3, 2, 2), "memory"))
+    n_events = np.array([each.n_events for each in packed])
+    content = replace(
+        shard_content("events"),
+        frames=[each.frames for each in packed],
+        n_events=n_events,
+        spans_us=np.array([each.span_us for each in packed]),
+    )
+    write_shard(path, content)
+    whole = path.read_bytes()
+    manifest = manifest_of(Shard(path.name, len(whole), file_crc32(path), 3, int(n_events.sum())), "events")
+
+    def check(data: bytes) -> None:
+        path.write_bytes(data)
+        for slicing in (Slice(time_window=7_000), Slice(events_per_frame=2, frames="thermometer", levels=(1, 2))):
+            try:
+                intact = payload_crc32(path, index := open_shard(path, FINGERPRINT)) == index.payload_crc32
+                split = EventSplit(SplitReader(folder, manifest, manifest.splits["train"]), slicing, ("a", "b", "c"))
+                read = np.empty((3, int(np.diff(split.offsets).max()), split.frame_nbytes), np.uint8)
+                split.read_recordings(np.arange(3), read)
+            except CacheCorrupt as error:
+                check_message(error, folder)
+                assert data != whole
+            else:
+                wanted.setdefault(slicing, read)
+                assert not intact or np.array_equal(read, wanted[slicing])
+
+    wanted: dict[Slice, np.ndarray] = {}
+    return [whole], check
+
+
 KINDS: dict[str, Callable[[Path], tuple[list[bytes], Check]]] = {
     "manifest": manifest_check,
     "sealed manifest": sealed_manifest_check,
     "shard of counts": lambda folder: shard_check(folder, "u8", 3),
     "shard of bits": lambda folder: shard_check(folder, "bits", 3),
+    "shard of events": events_check,
     "shard without frames": lambda folder: shard_check(folder, "u8", 0),
 }
 

@@ -12,6 +12,7 @@ from difflogic_tonic.errors import RecordingError
 from difflogic_tonic.events import Events, FrameRecipe, encode_atis, frame_events, make_events
 from difflogic_tonic.events.framing import BY_TIME, Framed
 from difflogic_tonic.events.packed import (
+    DamagedEvents,
     check_counts,
     columns_of,
     fill_frames,
@@ -36,7 +37,7 @@ def parts(packed: Framed, sensor: SensorSize) -> tuple[np.ndarray, np.ndarray]:
     cut = packed.n_events * position_words(sensor)
     wide = int(time_words(*lengths, sensor)[0]) == 2
     positions = words[:cut].view("<u2" if position_words(sensor) == 1 else "<u4")
-    return positions, times_of(words[cut:].view("<u4" if wide else "<u2"), packed.span_us[0])
+    return positions, times_of(words[cut:].view("<u4" if wide else "<u2"), np.array(packed.span_us))
 
 
 def words_of(packed: Framed) -> list[int]:
@@ -82,7 +83,7 @@ def test_a_recording_of_more_than_71_minutes_with_a_gap_is_an_error_that_says_wh
 
 @pytest.mark.parametrize(("n_words", "n_events"), [(5, 2), (2, 2), (8, 2), (3, 0)])
 def test_lengths_that_no_recording_has_are_told(n_words: int, n_events: int):
-    with pytest.raises(ValueError, match="lengths of their events"):
+    with pytest.raises(DamagedEvents, match="lengths of their events"):
         time_words(np.array([n_words]), np.array([n_events]), SMALL)
 
 
@@ -150,3 +151,23 @@ def test_too_many_frames_are_an_error_that_names_the_recording():
     assert counts.tolist() == [3, 10**6]
     with pytest.raises(RecordingError, match=r"b\.bin: would become 1,000,000 frames"):
         check_counts(counts, recipe, ["a.bin", "b.bin"])
+
+
+@pytest.mark.parametrize("stored", [np.array([0, 5], "<u2"), np.array([1, 3], "<u2"), np.array([1, 4], "<u4")])
+def test_times_that_are_not_within_their_span_are_damage(stored: np.ndarray):
+    with pytest.raises(DamagedEvents, match=r"its events are from \d+ to \d+ µs, not from 10 to 14"):
+        times_of(stored, np.array([10, 14]))
+    assert times_of(np.array([0, 4], "<u2"), np.array([10, 14])).tolist() == [10, 14]
+
+
+@pytest.mark.parametrize("storage", ["u8", "bits"])
+def test_a_position_beyond_the_frame_is_damage_and_nothing_is_written(storage: Any):
+    recipe, slices = FrameRecipe(SMALL, 2, storage=storage), np.array([[0, 2]])
+    frames = np.full((1, recipe.frame_nbytes), 7, np.uint8)
+    for highest in (30, 65535):
+        positions = np.array([29, highest], np.uint16)
+        with pytest.raises(DamagedEvents, match="in no pixel"):
+            fill_frames(positions, 0, slices, frames, recipe)
+        with pytest.raises(DamagedEvents, match="in no pixel"):
+            columns_of(positions, np.array([0, 1]), SMALL)
+    assert (frames == 7).all()

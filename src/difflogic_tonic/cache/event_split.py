@@ -19,6 +19,7 @@ from difflogic_tonic.errors import CacheCorrupt, ConfigError
 from difflogic_tonic.events.custom import count_custom
 from difflogic_tonic.events.framing import BY_TIME, as_stored
 from difflogic_tonic.events.packed import (
+    DamagedEvents,
     check_counts,
     columns_of,
     fill_frames,
@@ -65,8 +66,8 @@ class EventSplit:
         self._position = WIDTHS[position_words(self._sensor)]
         try:
             self._time_words = time_words(np.diff(packed.offsets), self.n_events, self._sensor)
-        except ValueError as error:
-            raise CacheCorrupt(f"{packed.path} is damaged: {error}; {again(packed.path)}") from None
+        except DamagedEvents as error:
+            raise self._damaged(str(error)) from None
         self._forget()
         counts = self._count()
         self.offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -116,12 +117,27 @@ class EventSplit:
             check_counts(counts, self._recipe, self._paths)
             return counts
         log.info("counting the frames that %s makes of %d recordings", self._recipe.custom, self.n_recordings)
-        return np.array([len(self._custom(row)) for row in range(self.n_recordings)], np.int64)
+        counts = np.empty(self.n_recordings, np.int64)
+        for row, path in enumerate(self._paths):
+            try:
+                counts[row] = len(self._custom(row))
+            except DamagedEvents as error:
+                raise self._damaged(f"{path}: {error}") from None
+        return counts
 
     def _make(self, row: int, first: int, frames: Frames) -> None:
         """Make frames of a recording, from number `first` on, in frames u8[T, frame_nbytes]."""
         if not len(frames):
             return
+        try:
+            self._make_unchecked(row, first, frames)
+        except DamagedEvents as error:
+            raise self._damaged(f"{self._paths[row]}: {error}") from None
+
+    def _damaged(self, problem: str) -> CacheCorrupt:
+        return CacheCorrupt(f"{self._packed.path} is damaged: {problem}; {again(self._packed.path)}")
+
+    def _make_unchecked(self, row: int, first: int, frames: Frames) -> None:
         if self._recipe.custom:
             frames[:] = self._custom(row)[first : first + len(frames)]
         elif self._recipe.slice_by in BY_TIME and self._time_words[row] == 2:
@@ -159,7 +175,7 @@ class EventSplit:
         """When the events of a recording were, i64[n] in µs, in the order that they are stored in."""
         n_events, width = int(self.n_events[row]), WIDTHS[int(self._time_words[row])]
         at = int(self._packed.offsets[row]) + n_events * (self._position.itemsize // EVENTS_ROW_BYTES)
-        return times_of(self._read(at, 0, n_events, width), int(self._packed.spans_us[row, 0]))
+        return times_of(self._read(at, 0, n_events, width), self._packed.spans_us[row])
 
     def _read(self, at: int, begin: int, end: int, kind: "np.dtype[Any]") -> Numbers:
         """Numbers `begin` to `end` of the column that starts at word `at`."""

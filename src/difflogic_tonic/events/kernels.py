@@ -58,10 +58,14 @@ def count_frames_of(n_events: Any, spans_us: Any, numbers: Any, fraction: float,
 
 
 @kernel
-def fill_frames(positions: Any, begin: int, slices: Any, frames: Any, numbers: Any, ranks: Any) -> None:
-    """Write the frames of slices i64[T, 2] into frames u8[T, n]. The first of the `positions` is event `begin`."""
+def fill_frames(positions: Any, begin: int, slices: Any, frames: Any, numbers: Any, ranks: Any) -> Any:
+    """Write the frames of slices i64[T, 2] into frames u8[T, n]; False, and nothing, if a position is in no frame."""
+    s = _settings(numbers)
+    if len(positions) > 0 and np.max(positions) >= s.polarities * s.height * s.width:
+        return False
     frames[:] = 0
-    _fill(positions, begin, slices, _settings(numbers), ranks, frames)
+    _fill(positions, begin, slices, s, ranks, frames)
+    return True
 
 
 @kernel

@@ -34,6 +34,11 @@ from difflogic_tonic.events.stream import Events
 I64 = npt.NDArray[np.int64]
 
 LONGEST_US = (1 << 32) - 1
+OUTSIDE = "an event is in no pixel of a frame"
+
+
+class DamagedEvents(Exception):
+    """What is wrong with packed events; the caller names them."""
 
 
 def pack_recording(data: Bytes, recipe: FrameRecipe, where: str) -> Framed:
@@ -69,25 +74,41 @@ def pack_events(events: Events, sensor: SensorSize, where: str) -> Framed:
 
 
 def time_words(n_words: I64, n_events: I64, sensor: SensorSize) -> I64:
-    """Words of a time of each recording, 1 or 2, from its lengths i64[R]. `ValueError` if they fit no recording."""
+    """Words of a time of each recording, 1 or 2, from its lengths i64[R]. `DamagedEvents` if they fit no recording."""
     found, rest = np.divmod(n_words, np.maximum(n_events, 1))
     found -= position_words(sensor)
     if (n_events < 1).any() or rest.any() or (found < 1).any() or (found > 2).any():
-        raise ValueError("its recordings do not have the lengths of their events")
+        raise DamagedEvents("its recordings do not have the lengths of their events")
     return found
 
 
-def times_of(stored: npt.NDArray[np.unsignedinteger], first_us: int) -> I64:
-    """When each event was, i64[n] in µs, from what is stored of the times: u16[n] or u32[n]."""
+def times_of(stored: npt.NDArray[np.unsignedinteger], span_us: I64) -> I64:
+    """When each event was, i64[n] in µs, from the stored times, u16[n] or u32[n], and the earliest and latest time.
+
+    `DamagedEvents` if those are others.
+    """
+    first_us, last_us = (int(time) for time in span_us)
     if stored.dtype.itemsize == 4:
-        return stored + np.int64(first_us)
-    times = np.empty(len(stored), np.int64)
-    kernels.times_of_steps(stored, first_us, times)
+        times = stored + np.int64(first_us)
+        found = int(stored.min()), int(times.max())
+    else:
+        times = np.empty(len(stored), np.int64)
+        kernels.times_of_steps(stored, first_us, times)
+        found = int(stored[0]), int(times[-1])
+    if found != (0, last_us):
+        raise DamagedEvents(
+            f"its events are from {first_us + found[0]} to {found[1]} µs, not from {first_us} to {last_us}"
+        )
     return times
 
 
 def columns_of(positions: npt.NDArray[np.unsignedinteger], times: I64, sensor: SensorSize) -> Events:
-    """The events at these positions in a frame of `sensor`, as they were before they were packed."""
+    """The events at these positions in a frame of `sensor`, as they were before they were packed.
+
+    `DamagedEvents` for a position that is in no frame.
+    """
+    if positions.max() >= sensor.values:
+        raise DamagedEvents(OUTSIDE)
     channel, pixel = np.divmod(positions, sensor.width * sensor.height)
     y, x = np.divmod(pixel, sensor.width)
     return Events(x.astype(np.uint16), y.astype(np.uint16), times, channel.astype(np.uint8))
@@ -124,7 +145,9 @@ def fill_frames(
 ) -> None:
     """Write the frames of slices i64[T, 2] into frames u8[T, frame_nbytes], as the recipe stores them.
 
-    `positions` are those of the events from number `begin` on, as far as the slices go.
+    `positions` are those of the events from number `begin` on, as far as the slices go. `DamagedEvents` for one that
+    is in no frame.
     """
     numbers, _, ranks = numbers_of(recipe)
-    kernels.fill_frames(positions, begin, slices, frames, numbers, ranks)
+    if not kernels.fill_frames(positions, begin, slices, frames, numbers, ranks):
+        raise DamagedEvents(OUTSIDE)
