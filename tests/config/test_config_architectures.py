@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from difflogic_tonic.config.architectures import read_architecture
 
@@ -76,3 +78,13 @@ def test_the_reference_network_reads_its_own_spelling_on_28_by_28():
 def test_a_token_that_does_not_fit_is_named_with_what_was_expected(text, complaint):
     with pytest.raises(ValueError, match=complaint):
         read_architecture(text, FRAME, 3)
+
+
+@given(text=st.text(alphabet="0123456789CMPAFBNDXERLSVT.-", max_size=20))
+def test_any_text_is_read_or_refused_with_its_token(text):
+    try:
+        layers = read_architecture(text, FRAME, 3)
+    except ValueError as error:
+        assert str(error).startswith(f"architecture {text!r}: t")  # noqa: PT017
+    else:
+        assert "-".join(layer.token for layer in layers) == text

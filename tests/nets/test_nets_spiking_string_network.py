@@ -1,7 +1,10 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
+from difflogic_tonic.config.architectures import read_architecture
 from difflogic_tonic.nets.initial import seeded
 from difflogic_tonic.nets.spiking.dropout import SequenceDropout
 from difflogic_tonic.nets.spiking.heads import Head
@@ -184,3 +187,32 @@ def test_a_closed_loop_reads_the_spikes_of_the_step_before():
     frames = torch.tensor([2.0, 0.0, 0.0]).view(3, 1, 1, 1, 1)
     steps = pack_steps(3, 1, None, frames.device)
     assert net.network(frames.flatten(0, 1), steps).flatten().tolist() == [1, 1, 1]
+
+
+TOKENS = st.one_of(
+    st.builds("{}C{}P{}S{}".format, *(st.integers(1, 4),) * 2, st.integers(0, 2), st.integers(1, 3)),
+    st.builds("{}C{}".format, st.integers(1, 4), st.integers(1, 4)),
+    st.builds("{}{}".format, st.sampled_from(["MP", "AP", "AAP", "FC", "V"]), st.integers(1, 4)),
+    st.sampled_from(["BN", "DP0.5", "ER", "LR", "SF2", "SF1.5L"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(tokens=st.lists(TOKENS, max_size=6), spiking=st.booleans())
+def test_what_the_parser_accepts_has_the_shapes_that_it_says(tokens, spiking):
+    text = "-".join([*tokens, "FC4"])
+    try:
+        layers = read_architecture(text, FRAME, 4)
+    except ValueError as error:
+        assert "token" in str(error)  # noqa: PT017
+        return
+    network = string_network(text, FRAME, 4, lambda: Neuron(NeuronRule(), "reference"), spiking=spiking).eval()
+    made = [module for module in network if not isinstance(module, nn.Flatten | Neuron)]
+    assert len(made) == len(layers)
+    shapes = []
+    for module in made:
+        module.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[1:])))
+    steps = pack_steps(2, 3, torch.tensor([1, 2, 2]), torch.device("cpu"))
+    with torch.no_grad():
+        assert network(steps.pack(some_frames(2, 3)), steps).shape == (5, 4)
+    assert shapes == [layer.output_shape for layer in layers]
