@@ -121,3 +121,10 @@ def test_a_variant_of_events_by_name_asks_for_a_slicing(workplace: Any) -> None:
     with pytest.raises(ConfigError, match=r"has events; say how they become frames, e\.g\. with data\.slice\.events_p"):
         workplace.main("--override", f"data.variant='{fingerprint[:20]}'")
     assert workplace.main("--override", f"data.variant='{fingerprint[:20]}' data.slice.time_bins=4") == 0
+
+
+def test_thresholds_of_bits_are_an_error_that_names_the_key_of_the_slicing(workplace: Any) -> None:
+    workplace.write_config("DiffLogic", epochs=1)
+    words = "data.slice.time_bins=3 data.slice.frames=bits model.difflogic.thresholds=[2]"
+    with pytest.raises(ConfigError, match=r"stores bits; use data\.slice\.frames: u8, or"):
+        run(workplace, "events", words=words)

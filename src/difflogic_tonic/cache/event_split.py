@@ -35,7 +35,7 @@ Frames = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.unsignedinteger]
 
 KEPT_BYTES = 64 << 20
-"""Memory for first and last events of frames, which only the times tell: without it they are looked for every time."""
+"""Memory for first and last events of frames: what has no room there is looked for again every time."""
 
 ENTRY_BYTES = 256
 """What Python takes to keep one array."""
@@ -155,13 +155,11 @@ class EventSplit:
         fill_frames(positions[order], 0, slices, frames, self._recipe)
 
     def _slices(self, row: int) -> I64:
-        """First event and end of every frame, i64[T, 2]; kept, as far as there is room, where times had to be read."""
-        n_events = int(self.n_events[row])
-        if self._recipe.slice_by not in BY_TIME:
-            return slices_of(n_events, np.empty(0, np.int64), self._recipe)
+        """First event and end of every frame, i64[T, 2]; kept for the next time as far as there is room."""
         kept = self._kept.get(row)
         if kept is None:
-            kept = slices_of(n_events, self._times(row), self._recipe)
+            times = self._times(row) if self._recipe.slice_by in BY_TIME else np.empty(0, np.int64)
+            kept = slices_of(int(self.n_events[row]), times, self._recipe)
             needed = kept.nbytes + ENTRY_BYTES
             if needed <= self._room:  # threads may both count here, which costs a little room and nothing else
                 self._room -= needed

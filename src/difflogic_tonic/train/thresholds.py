@@ -27,10 +27,11 @@ def check_counts(config: TrainConfig, manifest: cache.Manifest) -> None:
     if config.model.model_type != "DiffLogic" or manifest.storage == "u8":
         return
     if logic.levels > 1 or logic.thresholds not in (None, (1,)):
+        instead = "use data.slice.frames: u8" if config.data.slice else "prepare one with data.frames: u8"
         asked = f"thresholds {list(logic.thresholds)}" if logic.thresholds else f"{logic.levels} levels"
         raise ConfigError(
             f"model.difflogic.encoding: {logic.encoding} with {asked} needs counts, and variant "
-            f"{manifest.fingerprint[:12]} of {manifest.dataset} stores bits; prepare one with data.frames: u8, "
+            f"{manifest.fingerprint[:12]} of {manifest.dataset} stores bits; {instead}, "
             f"or use encoding: binary"
         )
 
