@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from difflogic_tonic.arguments import PARSERS, checkout_path, parse  # noqa: E402
+from difflogic_tonic.arguments import PARSERS, checkout_path, configs_near, parse  # noqa: E402
 from difflogic_tonic.errors import ConfigError, run_command  # noqa: E402
 
 
@@ -21,9 +21,8 @@ def main(argv: Sequence[str]) -> int:
     if stage == "arguments":
         config = getattr(arguments, "config", None)
         if config is not None and not checkout_path(config, ROOT).is_file():
-            folder = checkout_path(Path(config).parent, ROOT)
-            names = ", ".join(sorted(path.name for path in folder.glob("*.yaml"))) or "no configs"
-            raise ConfigError(f"{config}: no such config file; in {folder} there are: {names}")
+            near = configs_near(config, checkout_path(Path(config).parent, ROOT))
+            raise ConfigError(f"{config}: no such config file{near}")
         return 0
     from difflogic_tonic.config import load_prepare_config, load_train_config
 

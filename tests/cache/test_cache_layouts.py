@@ -1,4 +1,4 @@
-"""Datasets in the layouts of their publishers, and folders of one's own, from files to frames."""
+"""Datasets in the layouts of their publishers, from files to frames."""
 
 import io
 import shutil
@@ -6,58 +6,15 @@ import struct
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 
-from difflogic_tonic.cache import CacheReader, prepare
-from difflogic_tonic.cache.sources import Source, open_source
-from difflogic_tonic.config import DATASETS, PrepareConfig
-from difflogic_tonic.errors import ConfigError, DatasetMismatch, DatasetMissing, RecordingError
-from difflogic_tonic.events import encode_atis, make_events
+from difflogic_tonic.cache.sources import open_source
+from difflogic_tonic.config import DATASETS
+from difflogic_tonic.errors import DatasetMismatch, DatasetMissing, RecordingError
 from difflogic_tonic.storage import Storage
-
-
-def aedat2(*events: tuple[int, int, int, int]) -> bytes:
-    """An AEDAT 2.0 file as CIFAR10-DVS has them, of (x, y, t, p) as its readers give them."""
-    words = ((127 - x) << 8 | (127 - y) << 1 | (1 - p) for x, y, _, p in events)
-    body = b"".join(struct.pack(">II", word, t) for word, (_, _, t, _) in zip(words, events, strict=True))
-    return b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n" + body
-
-
-def atis(n: int = 3) -> bytes:
-    return encode_atis(make_events(range(n), [1] * n, [i * 10 for i in range(n)], [1] * n))
-
-
-def npy(array: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    np.save(out, array)
-    return out.getvalue()
-
-
-def png(value: int, width: int = 4, height: int = 2) -> bytes:
-    out = io.BytesIO()
-    PIL.Image.fromarray(np.full((height, width, 3), value, np.uint8)).save(out, "PNG")
-    return out.getvalue()
-
-
-def write(folder: Path, files: dict[str, bytes]) -> Path:
-    for path, content in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
-    return folder
-
-
-def source_of(name: str, root: Path, storage: Storage) -> Source:
-    return open_source(DATASETS[name], root, storage, allow_subset=True, progress=False)
-
-
-def reader_of(name: str, root: Path, storage: Storage, **data: Any) -> CacheReader:
-    values = {"name": name, "data_root": str(root), "allow_subset": True} | data
-    return CacheReader(prepare(PrepareConfig.model_validate({"data": values}), storage, progress=False).path)
-
+from raw_files import aedat2, atis, npy, png, reader_of, source_of, write
 
 CIFAR = {f"{label}/cifar10_{label}_{n}.aedat": aedat2((3, 1, 10 * n, 1), (5, 2, 10 * n + 9, 0)) for label in
          ("airplane", "truck") for n in range(20)}  # fmt: skip
@@ -163,101 +120,6 @@ def test_dvs_lip_is_prepared_from_named_columns(tmp_path: Path, storage: Storage
     assert reader.manifest.splits["test"].per_class == (2, 2)
 
 
-OWN = {f"{label}/{n}.bin": atis(n + 1) for label in ("wave", "clap") for n in range(10)}
-
-
-def test_a_folder_of_ones_own_is_divided_by_class(tmp_path: Path, storage: Storage) -> None:
-    reader = reader_of("FOLDER", write(tmp_path / "raw", OWN), storage, sensor=[20, 10], test_fraction=0.2)
-    assert reader.manifest.classes == ("clap", "wave")
-    assert {name: split.per_class for name, split in reader.manifest.splits.items()} == {
-        "train": (7, 7), "val": (1, 1), "test": (2, 2)
-    }  # fmt: skip
-    assert reader.manifest.frame_shape == (2, 10, 20)
-    assert reader.manifest.subset is None
-
-
-def test_folders_train_and_test_of_ones_own_are_kept_apart(tmp_path: Path, storage: Storage) -> None:
-    files = {f"train/{path}": content for path, content in OWN.items()} | {"Test/wave/x.bin": atis()}
-    reader = reader_of("FOLDER", write(tmp_path / "raw", files), storage, sensor=[20, 10], val_fraction=0)
-    assert reader.manifest.splits["train"].per_class == (10, 10)
-    assert reader.manifest.splits["test"].per_class == (0, 1)
-
-
-def test_recordings_of_ones_own_may_have_different_formats(tmp_path: Path, storage: Storage) -> None:
-    named = np.array([(10, 3, 1, 1)], [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "i1")])
-    files = {"a/1.bin": atis(), "a/2.npy": npy(named), "b/1.txt": b"3 1 10 1\n2 2 20 0\n", "b/2.bin": atis()}
-    reader = reader_of("FOLDER", write(tmp_path / "raw", files), storage, sensor=[20, 10], val_fraction=0)
-    assert sum(split.n_recordings for split in reader.manifest.splits.values()) == 4
-
-
-def test_the_format_of_recordings_of_ones_own_can_be_given(tmp_path: Path, storage: Storage) -> None:
-    ascending = b"1 1 10 1\n2 2 20 0\n"  # either of the first and the third column could be the time
-    files = {f"{label}/{n}.txt": ascending for label in "ab" for n in range(2)}
-    root = write(tmp_path / "raw", files)
-    with pytest.raises(RecordingError, match="or a format that ends in -xytp or -txyp"):
-        reader_of("FOLDER", root, storage, sensor=[40, 30])
-    reader = reader_of("FOLDER", root, storage, sensor=[40, 30], format="text-txyp")
-    frames = np.empty((1, 2 * 30 * 40), np.uint8)
-    reader.split("train").read_frames(np.array([0]), frames)
-    assert np.argwhere(frames.reshape(2, 30, 40)).tolist() == [[0, 20, 2], [1, 10, 1]]
-    with pytest.raises(ConfigError, match="format 'avi' is unknown"):
-        reader_of("FOLDER", root, storage, sensor=[40, 30], format="avi")
-
-
-def test_the_size_of_the_camera_comes_from_the_file_or_is_asked_for(tmp_path: Path, storage: Storage) -> None:
-    files = {f"{label}/{n}.aedat": aedat2((3, 1, 0, 1)) for label in "ab" for n in range(3)}
-    assert reader_of("FOLDER", write(tmp_path / "one", files), storage).manifest.sensor == (128, 128, 2)
-    with pytest.raises(ConfigError, match=r"clap/0\.bin does not say how many pixels .*data\.sensor=\[width, height\]"):
-        reader_of("FOLDER", write(tmp_path / "two", OWN), storage)
-
-
-def test_recordings_of_two_cameras_need_a_size_for_both(tmp_path: Path, storage: Storage) -> None:
-    dat = b"%% Version 2\n%% Height %d\n%% Width %d\n\x0c\x08" + struct.pack("<II", 0, 1 << 28)
-    root = write(tmp_path / "raw", {"a/1.dat": dat % (30, 200), "a/2.aedat": aedat2((3, 1, 0, 1)), "a/3.bin": atis()})
-    with pytest.raises(
-        RecordingError, match=r"2\.aedat: a camera of 128x128 pixels; expected 200x30, .* data\.sensor=\[200, 128\]"
-    ):
-        reader_of("FOLDER", root, storage)
-    assert reader_of("FOLDER", root, storage, sensor=[200, 128]).manifest.sensor == (200, 128, 2)
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (
-            {"wave/1.bin": b"x" * 5, "wave/readme.doc": b"text"},
-            "readme.doc is in no format of recordings that is known",
-        ),
-        ({"wave/deep/1.bin": b"x" * 5}, "a folder, or a link to nothing; .* name the folder that has the folders"),
-        ({"notes.txt": b"text"}, r"holds no recordings of FOLDER; expected train/<class>/<recording>"),
-    ],
-)
-def test_what_is_no_folder_of_recordings_says_why(
-    tmp_path: Path, storage: Storage, files: dict[str, bytes], message: str
-) -> None:
-    with pytest.raises((DatasetMismatch, DatasetMissing, RecordingError), match=message):
-        reader_of("FOLDER", write(tmp_path / "raw", files), storage, sensor=[200, 200], on_empty="skip")
-
-
-def test_a_folder_of_ones_own_has_to_be_named(storage: Storage) -> None:
-    write(storage.scratch.raw_dir("FOLDER"), OWN)
-    with pytest.raises(DatasetMissing, match=r"FOLDER is a folder of your own; name it: data\.data_root=PATH"):
-        open_source(DATASETS["FOLDER"], None, storage, False, False)
-
-
-def test_images_of_ones_own_become_frames_of_the_wanted_size(tmp_path: Path, storage: Storage) -> None:
-    files = {f"{label}/{n}.png": png(n, width=4 + n) for label in ("cat", "dog") for n in range(5)}
-    reader = reader_of("IMAGEFOLDER", write(tmp_path / "raw", files), storage, image_size=[4, 2], val_fraction=0)
-    train = reader.split("train")
-    assert train.frame_shape == (3, 2, 4)
-    frames = np.empty((train.n_frames, 24), np.uint8)
-    train.read_frames(np.arange(train.n_frames), frames)
-    numbers = [int(Path(reader.manifest.recordings.paths[row]).stem) for row in train.recording_ids.tolist()]
-    assert (frames == np.array(numbers)[:, None]).all()
-    with pytest.raises(RecordingError, match=r"5x2 pixels; expected 4x2"):
-        reader_of("IMAGEFOLDER", tmp_path / "raw", storage, val_fraction=0)
-
-
 def test_tiny_imagenet_takes_the_labels_of_its_test_images_from_their_table(tmp_path: Path, storage: Storage) -> None:
     files = {f"tiny-imagenet-200/train/n0{k}/images/n0{k}_{n}.JPEG": png(k, 64, 64) for k in (1, 2) for n in range(3)}
     files |= {f"tiny-imagenet-200/val/images/val_{n}.JPEG": png(9, 64, 64) for n in range(2)}
@@ -326,14 +188,3 @@ def test_poker_dvs_is_prepared_from_both_its_forms(
     assert manifest.splits["train"].per_class == train
     assert manifest.splits["test"].per_class == test
     assert manifest.subset is None
-
-
-@pytest.mark.integration
-def test_cifar10_as_jpeg_files_is_a_folder_of_images(test_data: Path, storage: Storage) -> None:
-    archive = test_data / "cifar10" / "cifar10-jpeg-12k.tar.xz"
-    if not archive.exists():
-        pytest.skip(f"{archive} is not there")
-    manifest = reader_of("IMAGEFOLDER", archive, storage, image_size=[32, 32]).manifest
-    assert manifest.splits["test"].per_class == (200,) * 10
-    assert manifest.splits["train"].per_class == (900,) * 10
-    assert manifest.frame_shape == (3, 32, 32)

@@ -10,9 +10,9 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any
 
-from difflogic_tonic.arguments.commands import add_override_argument
+from difflogic_tonic.arguments.commands import OneLineParser, add_override_argument
 from difflogic_tonic.errors import ConfigError
 
 
@@ -212,17 +212,12 @@ PROGRAMS = {
 """Name after `--classic` → the program."""
 
 
-class _OneLine(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}")
-
-
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The arguments of `train_parser`, from a command line with `--classic NAME`; `classic` holds the rest.
 
     Raises `ConfigError` in one line for a program, option or value that is not known.
     """
-    chooser = _OneLine(prog="--classic", add_help=False, allow_abbrev=False)
+    chooser = OneLineParser(prog="--classic", add_help=False, allow_abbrev=False)
     chooser.add_argument("--classic", metavar="NAME")
     found, rest = chooser.parse_known_args(words)
     if found.classic not in PROGRAMS:
@@ -239,7 +234,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser(name: str, program: Program) -> argparse.ArgumentParser:
-    parser = _OneLine(
+    parser = OneLineParser(
         prog=f"--classic {name}",
         usage=f"main.py --classic {name} [OPTION ...] [--override KEY=VALUE] [--job-id NAME] [--fresh] [--debug]",
         description=f"The command line of {program.about}, as configs of this program (docs/snn.md).",

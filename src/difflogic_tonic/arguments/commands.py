@@ -1,19 +1,28 @@
 """The parser of each entry point."""
 
 import argparse
+import difflib
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from difflogic_tonic.errors import ConfigError
 
 OVERRIDE_EXAMPLE = '--override "train.epochs=10 train.learning_rate=0.001"'
+CONFIGS_SHOWN = 6
 _JOB_ID = re.compile(r"(?!\.+$)(?!-)[A-Za-z0-9._-]{1,128}")
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaint is a `ConfigError`: one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self.prog}: {message}; {self.prog} --help lists the arguments")
+
+
 def train_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="train.sh",
         description="Train a network on a prepared dataset; the embedded DIGITS_DVS is prepared if it is not there.",
         epilog="Exit codes: 0 done, 75 stopped and saved (run again with --resume), 130 Ctrl-C, others are errors. "
@@ -42,7 +51,7 @@ def train_parser() -> argparse.ArgumentParser:
 
 
 def prepare_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="prepare_data.sh",
         description="Turn raw event recordings into a cached dataset of frames, in scratch and project storage.",
         epilog="A killed run goes on where it was when the same command is run again.",
@@ -78,7 +87,7 @@ def _device(text: str) -> str:
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="evaluate.sh",
         description="Evaluate a trained model again on the test recordings; prints the numbers of its run.",
     )
@@ -95,7 +104,7 @@ def evaluate_parser() -> argparse.ArgumentParser:
 
 
 def sync_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="check_and_sync_data.sh",
         description="Show which prepared datasets lie in scratch and project storage, and copy what one of them lacks.",
         epilog="Exit codes: 0 all is well, 4 a copy is corrupt and was not mended, 5 a place or a copy failed.",
@@ -114,7 +123,7 @@ def sync_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_show_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_show_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     show = commands.add_parser("show", help="pictures of a prepared dataset and of one of its recordings")
     show.add_argument("dataset", metavar="DATASET", help="e.g. NMNIST")
     show.add_argument("--variant", metavar="START", default="", help="start of its fingerprint, if there are several")
@@ -124,7 +133,7 @@ def _add_show_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     show.add_argument("--output", type=Path, metavar="FOLDER", help="default: pictures/ in project storage")
 
 
-def _add_gc_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_gc_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     gc = commands.add_parser(
         "gc",
         help="remove old checkpoints of finished runs, failed runs and leftovers; asks first",
@@ -189,3 +198,11 @@ def checkout_path(given: str | Path, root: Path) -> Path:
     """`given` relative to the current folder or, if it is not there, to the checkout `root`."""
     path = Path(given).expanduser()
     return root / path if not path.is_absolute() and not path.exists() and (root / path).exists() else path
+
+
+def configs_near(given: str | Path, folder: Path) -> str:
+    """`; in FOLDER there are: a.yaml, b.yaml and 3 more`, those with names like `given` first; empty without any."""
+    names = sorted(path.name for path in folder.glob("*.yaml"))
+    nearest = difflib.get_close_matches(Path(given).name, names, n=CONFIGS_SHOWN, cutoff=0)
+    more = f" and {len(names) - len(nearest)} more" if len(names) > len(nearest) else ""
+    return f"; in {folder} there are: {', '.join(nearest)}{more}" if names else ""

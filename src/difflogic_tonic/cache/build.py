@@ -184,6 +184,8 @@ def format_of(source: "Source", recording: "Recording", data: bytes) -> str:
     from difflogic_tonic.events.formats import FORMATS, HEAD_BYTES, detect
 
     found = source.format if source.format != AUTO else detect(recording.path, data[:HEAD_BYTES])
+    if not data:
+        raise RecordingError(f"{source.describe}: {recording.path} is empty; expected a recording; remove it")
     if found is None:
         raise RecordingError(
             f"{source.describe}: {recording.path} is in no format of recordings that is known; "

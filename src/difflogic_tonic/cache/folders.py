@@ -70,7 +70,9 @@ def list_folder(facts: DatasetFacts, root: Path) -> Iterator[tuple[Placed, int, 
 
     for folder in folders_below(root, stop=is_full):
         where = _relative(folder, root)
-        for entry in list(os.scandir(folder)):  # at once: not every list is read to its end
+        with storage_errors(folder, "listing recordings"):
+            entries = list(os.scandir(folder))  # at once: not every list is read to its end
+        for entry in entries:
             placed = place(f"{where}/{entry.name}".lstrip("/"), facts)
             if placed is None or (entry.is_dir() and not (placed.is_recording or is_full(folder))):
                 continue

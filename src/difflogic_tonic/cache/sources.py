@@ -231,7 +231,8 @@ def _archives_in(folder: Path, facts: DatasetFacts) -> tuple[Path, ...]:
     """The archives of the dataset in a folder: those called Train and Test or as published, or the only one."""
     from difflogic_tonic.cache.archives import is_archive_name
 
-    archives = sorted(path for path in folder.iterdir() if is_archive_name(path.name) and path.is_file())
+    with storage_errors(folder, "looking for archives"):
+        archives = sorted(path for path in folder.iterdir() if is_archive_name(path.name) and path.is_file())
     published = {file.name.lower() for file in facts.files}
     split_names = {name.lower() for layout in facts.layouts for name, _ in layout.splits}
     named = [p for p in archives if p.name.lower() in published or p.name.split(".")[0].lower() in split_names]
@@ -251,10 +252,11 @@ def _holds_recordings(folder: Path, facts: DatasetFacts) -> bool:
     from difflogic_tonic.cache.archives import is_archive_name
     from difflogic_tonic.cache.folders import holds_recordings
 
-    if not folder.is_dir():
-        return False
+    with storage_errors(folder, "looking for recordings"):
+        if not folder.is_dir():
+            return False
+        present = {path.name.lower() for path in folder.iterdir()}
     published = {file.name.lower() for file in facts.files}
-    present = {path.name.lower() for path in folder.iterdir()}
     if published and published <= present:
         return True
     if any(holds_recordings(facts.in_layout(layout), folder) for layout in facts.layouts):

@@ -54,9 +54,7 @@ def _split_lines(manifest: Manifest) -> list[str]:
     for name, split in manifest.splits.items():
         spread = sorted(count for count in split.per_class if count) or [0]
         a_class = f"{spread[0]:,}" if spread[0] == spread[-1] else f"{spread[0]:,} to {spread[-1]:,}"
-        lines.append(
-            f"  {name:5s} {split.n_recordings:7,} recordings, {split.n_frames:9,} {unit}, {a_class} recordings a class"
-        )
+        lines.append(f"  {name:5s} {split.n_recordings:7,} recordings, {split.n_frames:9,} {unit}, {a_class} a class")
     return lines
 
 

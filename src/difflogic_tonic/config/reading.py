@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from difflogic_tonic.arguments import checkout_path
+from difflogic_tonic.arguments import checkout_path, configs_near
 from difflogic_tonic.config.environment import repository_root
 from difflogic_tonic.errors import ConfigError
 
@@ -56,9 +56,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such config file{_near(path)}") from None
+        raise ConfigError(f"{path}: no such config file{configs_near(path, find_config(path.parent))}") from None
     except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder; expected a config file{_near(path / 'x.yaml')}") from None
+        raise ConfigError(f"{path}: is a folder; expected a config file{configs_near(path, path)}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not text in UTF-8 (byte {error.start}); expected a YAML file") from None
     except OSError as error:
@@ -89,10 +89,3 @@ def _reason(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.parser.ParserError | yaml.scanner.ScannerError):
         return f"{context + ': ' if context else ''}{problem}; check the indentation and quotes of this line"
     return f"{context}: {problem}" if context and "is given twice" not in problem else problem
-
-
-def _near(path: Path) -> str:
-    """`; there are a.yaml, b.yaml` for a wrong file name in an existing folder."""
-    folder = find_config(path.parent)
-    names = sorted(entry.name for entry in folder.glob("*.yaml")) if folder.is_dir() else []
-    return f"; in {folder} there are: {', '.join(names)}" if names else ""

@@ -179,7 +179,7 @@ def check_inside(events: Events, sensor: SensorSize, where: str) -> None:
     first = int(np.argmax((events.x >= sensor.width) | (events.y >= sensor.height)))
     raise RecordingError(
         f"{where}: pixel x={events.x[first]} y={events.y[first]} of event {first} is outside the "
-        f"{sensor.width}x{sensor.height} sensor; the file is damaged or of another dataset"
+        f"{sensor.width}x{sensor.height} sensor; the file is damaged, of another dataset, or data.sensor is too small"
     )
 
 

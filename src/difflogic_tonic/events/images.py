@@ -120,6 +120,8 @@ def _picture(data: bytes, where: str) -> Iterator["Image"]:
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
                 yield image
+    except PIL.UnidentifiedImageError:
+        raise RecordingError(f"{where}: no PNG or JPEG file that can be read; remove it, or fetch it again") from None
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError, Warning, struct.error) as error:
         raise RecordingError(f"{where}: no PNG or JPEG file that can be read ({error}); fetch it again") from None
 
