@@ -28,11 +28,11 @@ from difflogic_tonic.cache.event_split import EventSplit
 from difflogic_tonic.cache.shard import open_shard
 from difflogic_tonic.cache.summary import summary_lines
 from difflogic_tonic.cache.variants import describe
-from difflogic_tonic.config import PrepareConfig
+from difflogic_tonic.config import PrepareConfig, StoragePaths
 from difflogic_tonic.config.slicing import Slice
 from difflogic_tonic.errors import CacheCorrupt, ConfigError, RecordingError
 from difflogic_tonic.events import encode_atis, make_events
-from difflogic_tonic.storage import Storage
+from difflogic_tonic.storage import Storage, open_storage
 
 Make = Callable[..., PrepareConfig]
 ANEW = {"events_per_frame": None, "overlap": 0}
@@ -221,6 +221,22 @@ def test_the_variant_is_found_verified_and_described(
     assert any(line.startswith("  events on 2 x 34 x 34, 2 bytes a position, ") for line in lines)
     assert any(" events, " in line for line in lines if line.startswith("  train"))
     assert lines[-1].endswith(' data.slice.events_per_frame=10 data.slice.overlap=5"')
+
+
+def test_parts_prepared_side_by_side_are_the_whole_byte_for_byte(
+    files: dict[str, bytes],
+    make_source: Any,
+    storage: Storage,
+    make_config: Make,
+    contents: Callable[[Path], dict[str, bytes]],
+    tmp_path: Path,
+) -> None:
+    config = make_config(**LARGE, frames="events")
+    whole = prepare_source(config, storage, make_source(files))
+    other = open_storage(StoragePaths(tmp_path / "other", tmp_path / "other"))
+    parts = [prepare_source(config, other, make_source(files), shard=(number, 2)) for number in (1, 2)]
+    assert parts[0].manifest is None
+    assert contents(parts[1].path) == contents(whole.path)
 
 
 def test_a_sensor_of_wide_positions_is_told_what_would_halve_them(tmp_path: Path, storage: Storage) -> None:
