@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from difflogic_tonic.arguments import classic
 from difflogic_tonic.arguments.commands import check_job_id, override_texts, train_parser
+from difflogic_tonic.errors import ConfigError
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse and check what can be checked without reading a file. Raises `ConfigError`; usage errors exit with 2.
+    """Parse and check what can be checked without reading a file. Raises `ConfigError`.
 
     A command line of `main.py` that has `--classic NAME` is read as what it means: the same arguments, from its table.
     """
@@ -20,6 +21,6 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     if job_id is not None:
         check_job_id(job_id)
     if getattr(arguments, "place", None) and not arguments.remove:
-        parser.error("--place belongs to --remove VARIANT; without it both places are looked at")
+        raise ConfigError("--place belongs to --remove VARIANT; without it both places are looked at")
     arguments.override = override_texts(getattr(arguments, "override", ()))
     return arguments
