@@ -118,9 +118,9 @@ def test_it_is_what_the_cpu_computes(rule):
 
 def test_nothing_is_kept_where_no_gradient_is_asked_for():
     x = currents(EVEN, 50)
-    s, u, _ = neuron_gpu.forward(x, None, None, EVEN, NeuronRule(), False)
+    s, u, _ = neuron_gpu.forward(x, None, None, EVEN, NeuronRule(), False, True)
     assert u.numel() == 0
-    assert torch.equal(s, neuron_gpu.forward(x, None, None, EVEN, NeuronRule(), True)[0])
+    assert torch.equal(s, neuron_gpu.forward(x, None, None, EVEN, NeuronRule(), True, False)[0])
 
 
 def test_a_module_chooses_them():

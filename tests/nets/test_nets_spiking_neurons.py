@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from difflogic_tonic.errors import ConfigError
-from difflogic_tonic.nets.spiking import neuron_cpu
+from difflogic_tonic.nets.spiking import neuron_cpu, neuron_kernels
 from difflogic_tonic.nets.spiking.neuron_reference import trace_neurons
 from difflogic_tonic.nets.spiking.neurons import Neuron, fused_neurons, leaky_membrane
 from difflogic_tonic.nets.spiking.rule import KINDS, NeuronRule
@@ -225,10 +225,10 @@ def test_bfloat16_currents_spike_as_in_float32_and_their_gradient_is_rounded(rul
 
 def test_numbers_are_rounded_to_bfloat16_as_torch_does():
     values = torch.tensor([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1.001, 3.4e38, torch.inf, -torch.inf, 0.0, -0.0, 1e-40])
-    words = [neuron_cpu._word(value, np.uint32(16)) for value in values.numpy()]
+    words = [neuron_kernels.word(value, np.uint32(16)) for value in values.numpy()]
     assert words == values.to(torch.bfloat16).view(torch.uint16).tolist()
     not_a_number = torch.tensor([0x7FC00000, 0x7FFFFFFF, -1], dtype=torch.int32).view(torch.float32)
-    kept = [neuron_cpu._word(value, np.uint32(16)) for value in not_a_number.numpy()]
+    kept = [neuron_kernels.word(value, np.uint32(16)) for value in not_a_number.numpy()]
     assert torch.tensor(kept, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).isnan().all()
 
 
@@ -241,12 +241,12 @@ def test_a_current_that_is_not_a_number_shows_in_the_gradient(neuron):
 
 def test_nothing_is_kept_where_no_gradient_is_asked_for():
     x = torch.ones(2, 3)
-    kept = neuron_cpu.forward(x, None, None, [1, 1], NeuronRule(), True)[1]
+    kept = neuron_cpu.forward(x, None, None, [1, 1], NeuronRule(), True, True)[1]
     assert kept.shape == x.shape
     with torch.no_grad():
         s, _ = fused(x.requires_grad_(), [1, 1], NeuronRule())
     assert s.grad_fn is None
-    assert neuron_cpu.forward(x, None, None, [1, 1], NeuronRule(), False)[1].numel() == 0
+    assert neuron_cpu.forward(x, None, None, [1, 1], NeuronRule(), False, True)[1].numel() == 0
 
 
 def test_backends_that_do_not_exist_or_do_not_fit_are_refused():
@@ -255,7 +255,7 @@ def test_backends_that_do_not_exist_or_do_not_fit_are_refused():
     steps = PackedSteps([1], torch.tensor([0]))
     with pytest.raises(ConfigError, match="backend fused: input on meta; use compiled or auto"):
         Neuron(NeuronRule(), "fused")(torch.ones(1, 2, device="meta"), steps)
-    with pytest.raises(ConfigError, match="backend compiled: .*; auto takes what there is"):
+    with pytest.raises(ConfigError, match=r"backend compiled: .*; auto takes what there is"):
         Neuron(NeuronRule(), "compiled")(torch.ones(1, 2), steps)
 
 

@@ -36,20 +36,20 @@ def _why_not(kind: str, index: int | None) -> str | None:
 
 
 def forward(
-    x: Tensor, v: Tensor | None, share: Tensor | None, counts: list[int], rule: NeuronRule, keep: bool
+    x: Tensor, v: Tensor | None, share: Tensor | None, counts: list[int], rule: NeuronRule, keep: bool, goes_on: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `neuron_cpu.forward`."""
     shape = (sum(counts), *x.shape[1:])
     s = _empty(shape, x.dtype, x.device)
     u = _empty(shape if keep else (0,), _kept_as(x.dtype), x.device)
-    last = _empty((counts[0], *x.shape[1:]), torch.float32, x.device)
-    width = last.numel()
+    last = _empty((counts[0], *x.shape[1:]) if goes_on else (0,), torch.float32, x.device)
+    width = counts[0] * x[0].numel()
     static = len(counts) > 1 and len(x) == counts[0]
     if width:
         _kernels().forward[_grid(width)](
-            x, _or(v, last), _or(share, last), _steps(counts, x), s, u if keep else s, last, len(counts), width,
-            rule.tau, rule.threshold, **_constants(rule, counts), HARD=rule.hard, STATIC=static,
-            CHARGED=v is not None, KEEP=keep, **_OPTIONS,
+            x, _or(v, s), _or(share, s), _steps(counts, x), s, u if keep else s, last if goes_on else s,
+            len(counts), width, rule.tau, rule.threshold, **_constants(rule, counts), HARD=rule.hard, STATIC=static,
+            CHARGED=v is not None, KEEP=keep, GOES_ON=goes_on, **_OPTIONS,
         )  # fmt: skip
     return s, u, last
 

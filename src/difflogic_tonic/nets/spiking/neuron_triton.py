@@ -1,4 +1,4 @@
-"""The kernels of `neuron_cpu` for CUDA, in Triton. Imported by neuron_gpu.py, and only where triton is installed.
+"""The kernels of `neuron_kernels` for CUDA, in Triton. Imported by neuron_gpu.py, and only where triton is installed.
 
 A program has a block of neurons and walks over the steps with their membranes in registers. Numbers are stored as
 float32, bfloat16 or float16; all arithmetic is float32, its order that of `neuron_reference`. Launched without fusion
@@ -28,9 +28,10 @@ def _place(steps, t, n_steps, width, RAGGED: tl.constexpr):
 def forward(
     x, v0, share, steps, s, u, last, n_steps, width, tau, threshold,
     KIND: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, STATIC: tl.constexpr, CHARGED: tl.constexpr,
-    KEEP: tl.constexpr, RAGGED: tl.constexpr, BLOCK: tl.constexpr,
+    KEEP: tl.constexpr, GOES_ON: tl.constexpr, RAGGED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Currents x to spikes s, distances from the threshold u (where KEEP), and the membranes at the end."""
+    """Currents x to spikes s, distances from the threshold u (where KEEP), and the membranes at the end (where
+    GOES_ON)."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     if CHARGED:
         v = tl.load(v0 + i, mask=i < width, other=0.0)
@@ -58,7 +59,8 @@ def forward(
             tl.store(u + begin + i, away.to(u.dtype.element_ty), mask=inside)
         after_spike = tl.zeros([BLOCK], tl.float32) if HARD else away
         v = tl.where(inside, tl.where(fires, after_spike, h), v)
-    tl.store(last + i, v, mask=i < width)
+    if GOES_ON:
+        tl.store(last + i, v, mask=i < width)
 
 
 @triton.jit

@@ -35,8 +35,9 @@ class _Fused(torch.autograd.Function):
         rule: NeuronRule,
         kernels: ModuleType,
         keep: bool,
+        goes_on: bool,
     ) -> tuple[Tensor, Tensor]:
-        s, u, last = kernels.forward(x, v, share, counts, rule, keep)
+        s, u, last = kernels.forward(x, v, share, counts, rule, keep, goes_on)
         ctx.save_for_backward(u, v, share)
         ctx.rest = counts, rule, len(x) < sum(counts)
         ctx.kernels = kernels
@@ -50,20 +51,27 @@ class _Fused(torch.autograd.Function):
         g, g_last = grads
         g = torch.zeros_like(u) if g is None else g.contiguous()
         g_last = None if g_last is None else g_last.contiguous()
-        return *ctx.kernels.backward(g, g_last, u, v, share, *ctx.rest), None, None, None, None
+        return *ctx.kernels.backward(g, g_last, u, v, share, *ctx.rest), None, None, None, None, None
 
 
 def fused_neurons(
-    x: Tensor, counts: list[int], rule: NeuronRule, share: Tensor | None, v: Tensor | None, kernels: ModuleType
+    x: Tensor,
+    counts: list[int],
+    rule: NeuronRule,
+    share: Tensor | None,
+    v: Tensor | None,
+    kernels: ModuleType,
+    goes_on: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Spikes and last membranes of `trace_neurons` in one pass: the same spikes, the gradient equal to 5e-7.
+    """Spikes and last membranes of `trace_neurons` in one pass: the same spikes, the gradient equal to 2e-6.
 
-    x of any floating dtype; what is none of `kernels.STORAGES` goes through float32.
+    x of any floating dtype; what is none of `kernels.STORAGES` goes through float32. The last membranes are empty
+    unless it `goes_on`.
     """
     stored = x if x.dtype in kernels.STORAGES else x.to(torch.float32)
     inputs = stored.contiguous(), None if v is None else v.contiguous(), share
     keep = torch.is_grad_enabled() and any(given is not None and given.requires_grad for given in inputs)
-    spikes, last = _Fused.apply(*inputs, counts, rule, kernels, keep)
+    spikes, last = _Fused.apply(*inputs, counts, rule, kernels, keep, goes_on)
     return spikes.to(x.dtype), last
 
 
@@ -96,7 +104,8 @@ class Neuron(StepModule):
             trace = trace_neurons(x.to(torch.float32), steps.counts, self.rule, share, v)
             spikes, last = trace.spikes.to(x.dtype), trace.last
         else:
-            spikes, last = fused_neurons(x, steps.counts, self.rule, share, v, kernels)
+            goes_on = steps.memory is not None
+            spikes, last = fused_neurons(x, steps.counts, self.rule, share, v, kernels, goes_on)
         steps.keep(self, last)
         return spikes
 

@@ -8,7 +8,7 @@ A neuron spikes where u = h - threshold >= 0. The backward pass uses one of
     triangle      max(0, α - α² |u|)         α = 1    Esser et al. 2016
 
 All are 1 at the threshold with the α given here, which is the one where no other is asked for; a larger one is steeper.
-`neuron_cpu` and `neuron_triton` have the same four for their kernels.
+`neuron_kernels` and `neuron_triton` have the same four for their kernels.
 """
 
 import math
