@@ -89,7 +89,10 @@ def test_a_job_id_is_one_path_component(train_yaml: Path, job_id: str) -> None:
         ("data.variant=xyz", "not the start of a fingerprint"),
         ("data.variant=abcd data.prepare=x.yaml", "both name a cached variant"),
         ("data.subset=2.0", "data.subset: expected less than or equal to 1, found 2.0"),
-        ("model.model_type=difflogic", "'difflogic' is not one of DiffLogic, CNN, MLP, SNN (did you mean DiffLogic?)"),
+        (
+            "model.model_type=difflogic",
+            "'difflogic' is not one of DiffLogic, CNN, MLP, SNN, module:function (did you mean Diff",
+        ),
         ("model.mlp=3", "model.mlp: expected a section with keys, found 3"),
         ("train.schedule=step", "train.schedule: step needs train.step_epochs"),
         ("train.step_epochs=[15, 10]", "must be ascending"),

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from difflogic_tonic.config import TrainConfig
 from difflogic_tonic.config.networks import Model
+from difflogic_tonic.data import View
 from difflogic_tonic.errors import ConfigError
-from difflogic_tonic.models import build
+from difflogic_tonic.models import build, describe
 from difflogic_tonic.models.own import own_network
 from difflogic_tonic.nets.spiking.neurons import Neuron
 from difflogic_tonic.nets.spiking.rule import NeuronRule
@@ -91,3 +93,76 @@ def test_a_config_names_it_and_every_other_key_counts():
     built = build(model, SHAPE, CLASSES, seed=1)
     assert built.network[1].rule.tau == 4.0
     assert built(torch.ones(3, 2, *SHAPE), torch.tensor([3, 2])).shape == (2, CLASSES)
+
+
+MODELS = """
+from torch import nn
+
+def flat(frame_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))
+
+class OverTime(nn.Module):
+    def __init__(self, features, classes):
+        super().__init__()
+        self.dense = nn.Linear(features, classes)
+
+    def forward(self, x, lengths):
+        return self.dense(x.flatten(2)).sum(0) / lengths.unsqueeze(1)
+
+def over_time(frame_shape, classes):
+    channels, height, width = frame_shape
+    return OverTime(channels * height * width, classes)
+
+def one_short(frame_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes - 1))
+
+def a_number(frame_shape, classes):
+    return 3
+"""
+
+
+@pytest.fixture
+def whole_models(tmp_path: Path) -> Iterator[None]:
+    (tmp_path / "my_models.py").write_text(MODELS)
+    importlib.invalidate_caches()
+    yield
+    sys.modules.pop("my_models", None)
+
+
+def whole(function: str, view: View | None = None):
+    return build(Model.model_validate({"model_type": f"my_models:{function}"}), SHAPE, CLASSES, 1, view)
+
+
+def test_a_whole_model_of_one_s_own_sees_frames(whole_models: None):
+    model = whole("flat")
+    assert (model.view, model(torch.ones(3, *SHAPE)).shape, model.training) == ("frames", (3, CLASSES), True)
+    assert describe(model, SHAPE) == {"parameters": 24 * CLASSES + CLASSES, "macs": 24 * CLASSES}
+    assert torch.equal(model.network[1].weight, whole("flat").network[1].weight)
+
+
+def test_or_sequences_with_their_lengths(whole_models: None):
+    model = whole("over_time", "sequence")
+    frames = torch.ones(2, 3, *SHAPE)
+    frames[1, 1:] = 0
+    scores = model(frames, torch.tensor([2, 1, 1]))
+    torch.testing.assert_close(scores[1] - scores[2], torch.zeros(CLASSES))
+    assert describe(model, SHAPE)["macs"] == 24 * CLASSES
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("one_short", r"my_models:one_short returns scores \[1, 4\] for samples \[1, 2, 3, 4\]; expected \[1, 5\]"),
+        ("a_number", r"my_models:a_number returned int; expected a torch\.nn\.Module"),
+    ],
+)
+def test_what_a_whole_model_must_be(function: str, message: str, whole_models: None):
+    with pytest.raises(ConfigError, match=rf"model\.model_type: {message}"):
+        whole(function)
+
+
+def test_any_view_fits_a_whole_model():
+    for view in ("frames", "sequence"):
+        config = TrainConfig.model_validate({"data": {"view": view}, "model": {"model_type": "my_models:flat"}})
+        assert config.view == view
+    assert config.training.rate == 1e-3

@@ -2,12 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Section
+from difflogic_tonic.config.own_code import is_own_code
+from difflogic_tonic.config.sections import Fraction, PathValue, Positive, Section, nearest
 from difflogic_tonic.config.spiking import SNN
 
+MODEL_TYPES = ("DiffLogic", "CNN", "MLP", "SNN")
 RATES = {"CNN": 1e-3, "MLP": 1e-3, "SNN": 2e-3}
+OWN_RATE = 1e-3
 LOGIC_RATES = {"raw": 5e-2, "light": 1e-1, "walsh": 5e-2}
 GUMBEL_RATES = {"raw": 5e-1, "light": 5e-1, "walsh": 2e-1}
 """Default learning rates of Adam; of logic networks by parametrization. With `estimator: gumbel` the logits have to
@@ -186,8 +189,9 @@ class MLP(Section):
 
 
 class Model(Section):
-    model_type: Literal["DiffLogic", "CNN", "MLP", "SNN"]
-    """Which network; the section of its name holds its sizes."""
+    model_type: str
+    """Which network: `DiffLogic`, `CNN`, `MLP` or `SNN`, whose section holds its sizes, or `module:function`, which is
+    called with (channels, height, width) and the number of classes, and returns a torch module."""
 
     weights: PathValue | None = None
     """Start from the weights in this file."""
@@ -196,6 +200,19 @@ class Model(Section):
     cnn: CNN = CNN()
     mlp: MLP = MLP()
     snn: SNN = SNN()
+
+    @field_validator("model_type")
+    @classmethod
+    def _known_type(cls, model_type: str) -> str:
+        if model_type not in MODEL_TYPES and not is_own_code(model_type):
+            known = ", ".join(MODEL_TYPES)
+            raise ValueError(f"{model_type!r} is not one of {known}, module:function{nearest(model_type, MODEL_TYPES)}")
+        return model_type
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the network is one of one's own, of which nothing is known."""
+        return is_own_code(self.model_type)
 
     @property
     def has_memory(self) -> bool:
@@ -209,7 +226,7 @@ def default_learning_rate(model: Model, optimizer: str) -> float:
     if optimizer == "sgd":
         return 1e-2
     if model.model_type != "DiffLogic":
-        return RATES[model.model_type]
+        return RATES.get(model.model_type, OWN_RATE)
     rates = GUMBEL_RATES if model.difflogic.estimator == "gumbel" else LOGIC_RATES
     return rates[model.difflogic.parametrization]
 

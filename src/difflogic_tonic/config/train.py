@@ -146,7 +146,7 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _view_fits(self) -> "TrainConfig":
         memory = self.model.has_memory
-        if memory != (self.view == "sequence"):
+        if not self.model.is_own and memory != (self.view == "sequence"):
             recurrent = ", architecture: recurrent" if memory and self.model.model_type == "DiffLogic" else ""
             raise ValueError(
                 f"data.view: {self.view} does not fit model.model_type: {self.model.model_type}{recurrent}; use "

@@ -28,7 +28,7 @@ class Train(Section):
 
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] | None = None
     """Step size of the optimizer at the start of the schedule. Default: DiffLogic 0.05 (`light` 0.1), with
-    `estimator: gumbel` 0.5 (`walsh` 0.2); CNN and MLP 0.001, SNN 0.002; with `optimizer: sgd` 0.01."""
+    `estimator: gumbel` 0.5 (`walsh` 0.2); SNN 0.002, others 0.001; with `optimizer: sgd` 0.01."""
 
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes the GPU if there is one."""

@@ -1,14 +1,21 @@
-"""A spiking network of one's own, by `model.snn.architecture: module:function`.
+"""Networks of one's own, by `module:function`.
 
-It is called as `function(frame_shape, classes, neuron)` with (channels, height, width) and a function that makes a
-layer of the neurons of the config. It returns a `StepModule`, or an `nn.Sequential` of layers and neurons, that turns
-frames [sum(counts), channels, height, width] into outputs [sum(counts), classes].
+`model.snn.architecture` names the layers of a spiking network. The function is called as
+`function(frame_shape, classes, neuron)` with (channels, height, width) and a function that makes a layer of the neurons
+of the config. It returns a `StepModule`, or an `nn.Sequential` of layers and neurons, that turns frames [sum(counts),
+channels, height, width] into outputs [sum(counts), classes].
+
+`model.model_type` names a whole model, of any library. The function is called as `function(frame_shape, classes)` and
+returns an `nn.Module`, which is called with samples as `data.view` has them: frames f32[B, channels, height, width] or
+stacks of them; sequences f32[T, B, channels, height, width] and the true number of steps of each, i64[B]. Values are
+counts, those of images 0 to 255. It returns class scores [B, classes].
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from difflogic_tonic.config.own_code import load_own_function
+from difflogic_tonic.data import View
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.initial import seeded
 from difflogic_tonic.nets.spiking.layers import NewNeuron
@@ -16,6 +23,7 @@ from difflogic_tonic.nets.spiking.steps import pack_steps
 from difflogic_tonic.nets.spiking.stepwise import StepModule, StepSequential
 
 KEY = "model.snn.architecture"
+MODEL_KEY = "model.model_type"
 
 
 def own_network(name: str, frame_shape: tuple[int, int, int], classes: int, neuron: NewNeuron, seed: int) -> StepModule:
@@ -39,6 +47,47 @@ def own_network(name: str, frame_shape: tuple[int, int, int], classes: int, neur
             f"{KEY}: {name} makes outputs {list(shape)} of one frame; expected [1, {classes}], a score for each class"
         )
     return network
+
+
+class OwnModel(nn.Module):
+    """What the function `name` makes, its weights drawn from `seed`. Raises `ConfigError` if that is no module.
+
+    What the function or the module raise themselves is not caught.
+    """
+
+    def __init__(self, name: str, frame_shape: tuple[int, int, int], classes: int, seed: int, view: View) -> None:
+        super().__init__()
+        self.name = name
+        self.classes = classes
+        self.view = view
+        function = load_own_function(MODEL_KEY, name)
+        with seeded(seed):
+            network = function(frame_shape, classes)
+            if not isinstance(network, nn.Module):
+                raise ConfigError(f"{MODEL_KEY}: {name} returned {type(network).__name__}; expected a torch.nn.Module")
+            self.network = network
+            self._try(frame_shape)
+
+    @torch.no_grad()
+    def _try(self, frame_shape: tuple[int, int, int]) -> None:
+        """One sample, so that a wrong shape is known at once, and lazy layers learn their sizes."""
+        self.eval()
+        self(torch.zeros(*(1,) * (2 if self.view == "sequence" else 1), *frame_shape))
+        self.train()
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Samples to scores [B, classes]. Raises `ConfigError` for scores of another shape."""
+        sequence = self.view == "sequence"
+        if sequence and lengths is None:
+            lengths = torch.full((x.shape[1],), x.shape[0], device=x.device)
+        scores: Tensor = self.network(x, lengths) if sequence else self.network(x)
+        expected = (x.shape[int(sequence)], self.classes)
+        if tuple(scores.shape) != expected:
+            raise ConfigError(
+                f"{MODEL_KEY}: {self.name} returns scores {list(scores.shape)} for samples {list(x.shape)}; "
+                f"expected {list(expected)}, one score for each sample and class"
+            )
+        return scores
 
 
 @torch.no_grad()

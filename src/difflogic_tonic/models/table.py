@@ -17,7 +17,7 @@ from difflogic_tonic.config.spiking import step_shape
 from difflogic_tonic.data import View
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.models.encoding import BinaryFrames, FrameShape, build_encoder
-from difflogic_tonic.models.own import own_network
+from difflogic_tonic.models.own import OwnModel, own_network
 from difflogic_tonic.nets.cnn import ConvNet
 from difflogic_tonic.nets.logic import ConvLogicNetwork, LogicNetwork, RecurrentLogicNetwork
 from difflogic_tonic.nets.mlp import Perceptron
@@ -113,19 +113,24 @@ TABLE = {
 
 def default_view(model_type: str, architecture: str = "dense") -> View:
     """What a sample of this model is: a frame, or a sequence of frames. `architecture`: that of a logic network."""
+    if is_own_code(model_type):
+        return "frames"
     return "sequence" if (model_type, architecture) == ("DiffLogic", "recurrent") else TABLE[model_type].view
 
 
-def build(model: Model, frame_shape: FrameShape, classes: int, seed: int) -> nn.Module:
+def build(model: Model, frame_shape: FrameShape, classes: int, seed: int, view: View | None = None) -> nn.Module:
     """The network that `model` (the section of the config) describes, for samples of [channels, height, width].
 
     Weights depend on the arguments only; global random state is neither used nor changed. `model.weights` is not read
-    here. Raises `ConfigError` for sizes that do not fit together.
+    here. `view`: that of the samples where it is not the default one. Raises `ConfigError` for sizes that do not fit
+    together.
     """
+    if model.is_own:
+        return OwnModel(model.model_type, frame_shape, classes, seed, view or default_view(model.model_type))
     entry = TABLE[model.model_type]
     try:
         network = entry.builder(model, frame_shape, classes, seed)
     except ValueError as error:
         raise ConfigError(f"model.{model.model_type.lower()}: {error}") from None
-    network.view = default_view(model.model_type, model.difflogic.architecture)  # type: ignore[assignment]
+    network.view = view or default_view(model.model_type, model.difflogic.architecture)  # type: ignore[assignment]
     return network

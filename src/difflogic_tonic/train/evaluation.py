@@ -60,7 +60,8 @@ def evaluate_run(
     config = build_section(TrainConfig, saved.config, f"the config in {path}")
     variant = find_variant_of(saved, config, storage)
     inputs = open_inputs(config, variant.path, variant.place_name, device)
-    model = models.build(config.network, sample_shape(config, inputs.manifest), len(saved.classes), config.base.seed)
+    shape = sample_shape(config, inputs.manifest)
+    model = models.build(config.network, shape, len(saved.classes), config.base.seed, config.view)
     model.load_state_dict(saved.model)
     set_temperature_after(model, config, saved.step, len(inputs.train))
     if (spikes or save_es is not None) and config.model.model_type != "SNN":

@@ -172,7 +172,8 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_
         except ValueError as error:
             raise ConfigError(str(error)) from None
     check_counts(config, inputs.manifest)
-    model = models.build(config.network, inputs.sample_shape, len(inputs.manifest.classes), config.base.seed)
+    classes = len(inputs.manifest.classes)
+    model = models.build(config.network, inputs.sample_shape, classes, config.base.seed, config.view)
     if isinstance(model, SpikingModel) and config.train.recompute:
         model.recompute = Recompute(config.train.recompute_steps)
     if with_weights and config.model.weights is not None:

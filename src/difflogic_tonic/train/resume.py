@@ -80,7 +80,7 @@ def check_data(snapshot: dict[str, Any], now: Identity) -> None:
 
 def code_digests(config: TrainConfig) -> dict[str, str]:
     """Config key → SHA-256 of the source of the function that it names. `ConfigError` for one that is not there."""
-    named = {"train.optimizer": config.train.optimizer}
+    named = {"train.optimizer": config.train.optimizer, "model.model_type": config.model.model_type}
     if config.data.slice is not None and config.data.slice.custom_slicing is not None:
         named["data.slice.custom_slicing"] = config.data.slice.custom_slicing
     if config.model.model_type == "SNN":
