@@ -38,7 +38,9 @@ def test_checking_names_each_defect_once_and_the_command_that_mends_it(
     assert message.startswith(str(damaged[0]))
     assert ("(and 2 more defects)" in message) == (defects == 3)
     command = "./prepare_data.sh configs/prepare_nmnist.yaml --override data.reset_cache=true"
-    assert message.endswith(f"; rebuild it with {command}, or remove {prepared.paths[1]}")
+    assert message.endswith(
+        f"; rebuild it with {command} and the overrides it was made with, or remove {prepared.paths[1]}"
+    )
     assert message.count("reset_cache") == 1
     assert [record.getMessage().split()[0] for record in caplog.records] == [str(path) for path in damaged[1:]]
 

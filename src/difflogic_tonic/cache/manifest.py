@@ -147,7 +147,10 @@ def again(folder: Path) -> str:
     """The advice of every message about a damaged variant, whose folder lies in the one of its dataset."""
     facts = DATASETS.get(folder.parent.name)
     config = facts.prepare_config if facts else "CONFIG"
-    return f"rebuild it with ./prepare_data.sh {config} --override data.reset_cache=true, or remove {folder}"
+    return (
+        f"rebuild it with ./prepare_data.sh {config} --override data.reset_cache=true and the overrides it was "
+        f"made with, or remove {folder}"
+    )
 
 
 SEAL = '"sha256": "'
