@@ -278,3 +278,28 @@ def test_without_gradients_nothing_is_recomputed():
 def test_a_chunk_of_no_steps_is_refused():
     with pytest.raises(ValueError, match="chunk 0: expected at least 1 step"):
         Recompute(0)
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_under_autocast_neurons_take_and_give_half_precision_and_parameters_get_float32_gradients(chunk):
+    """Gradients are those of the plain step-by-step neurons; bfloat16 has 8 bits."""
+    gradients = []
+    for backend in ("fused", "reference"):
+        torch.manual_seed(0)
+        rule = NeuronRule(threshold=0.2, kind="plif")
+        network = StepSequential(
+            nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), Neuron(rule, backend), nn.Flatten(), nn.Linear(96, 20),
+            Neuron(rule, backend), nn.Linear(20, 3),
+        )  # fmt: skip
+        seen: list[torch.dtype] = []
+        network[2].register_forward_hook(
+            lambda _module, inputs, out, seen=seen: seen.extend((inputs[0].dtype, out.dtype))
+        )
+        steps = PackedSteps([SAMPLES] * STEPS, torch.arange(SAMPLES), recompute=chunk and Recompute(chunk))
+        with torch.autocast("cpu", torch.bfloat16):
+            out = network(some_images(), steps)
+        out.float().square().mean().backward()
+        assert set(seen) == {torch.bfloat16}
+        assert all(parameter.grad.dtype == torch.float32 for parameter in network.parameters())
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+    assert (gradients[0] - gradients[1]).norm() <= 0.05 * gradients[1].norm()
