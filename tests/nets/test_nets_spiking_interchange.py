@@ -57,6 +57,31 @@ def test_resnets_have_the_keys_and_sizes_of_torchvision(family, depth):
     assert sum(parameter.numel() for parameter in network.parameters()) == TORCHVISION[depth][3]
 
 
+def conv_fc_keys(blocks: int, dense: tuple[int, int]) -> list[str]:
+    """Of SpikingJelly's parametric-LIF networks since 0.0.0.0.14, one convolution to a block."""
+    keys = []
+    for place in range(0, 4 * blocks, 4):
+        keys += [f"conv_fc.{place}.weight", *(f"conv_fc.{place + 1}.{part}" for part in NORM), f"conv_fc.{place + 2}.w"]
+    for place in dense:
+        keys += [f"conv_fc.{place}.weight", f"conv_fc.{place}.bias", f"conv_fc.{place + 1}.w"]
+    return keys
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "classes", "keys", "parameters"),
+    [
+        ("plif_dvsgesture", (2, 128, 128), 11, conv_fc_keys(5, (22, 25)), 1_698_926 + 7),
+        ("plif_nmnist", (2, 34, 34), 10, conv_fc_keys(2, (10, 13)), None),
+    ],
+)
+def test_networks_with_votes_have_the_keys_of_spikingjelly(name, frame, classes, keys, parameters):
+    with torch.device("meta"):
+        rule = NeuronRule(kind="plif", tau=2.0)
+        network = build_network(name, frame, classes, lambda: Neuron(rule), spiking=True, seed=0)
+    assert list(network.state_dict()) == keys
+    assert parameters in (None, sum(parameter.numel() for parameter in network.parameters()))
+
+
 class ReLU(StepModule):
     """What an ordinary network has where a spiking one has neurons."""
 
@@ -135,6 +160,14 @@ def test_parametric_neurons_keep_their_start_beside_weights_that_have_none():
     state, notes = from_peer(ours, build("sew_resnet18").state_dict())
     assert notes == ["20 time constants of neurons are not in it and keep their start"]
     ours.load_state_dict(state)
+
+
+def test_weights_of_parametric_neurons_name_the_key_that_makes_them_fit():
+    for name in ("csnn", "sew_resnet18"):
+        with pytest.raises(ConfigError, match=r"learn their time constant \(.*\.w\); use model\.snn\.neuron: plif"):
+            from_peer(build(name, channels=3), build(name, kind="plif").state_dict())
+    filters, plain = build("synapse_net"), build("plain_net")
+    assert "fc.2.w" in from_peer(plain, filters.state_dict())[0]
 
 
 def test_prefixes_of_parallel_training_are_taken_off_and_counters_that_are_missing_begin_at_zero():

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.nets.spiking.neurons import Neuron
 from difflogic_tonic.nets.spiking.resnet import SpikingResNet
 
 State = dict[str, Tensor]
@@ -36,13 +37,18 @@ _TIME_CONSTANT = "w"
 def from_peer(network: nn.Module, state: Mapping[str, Tensor]) -> tuple[State, list[str]]:
     """`state` of another library for `network.load_state_dict`, and in words what had to be changed.
 
-    What fits nowhere is left as it is, for the one who loads it to name. `ConfigError` for the stem of a ResNet, which
-    no conversion makes fit.
+    What fits nowhere is left as it is, for the one who loads it to name. `ConfigError` for what a key of the config
+    makes fit: the stem of a ResNet, and neurons that learn their time constant.
     """
     own = network.state_dict()
     found = dict(state)
     if all(key.startswith(_PARALLEL) for key in found):
         found = {key.removeprefix(_PARALLEL): value for key, value in found.items()}
+    neurons = {name for name, module in network.named_modules() if isinstance(module, Neuron)}
+    for key in found.keys() - own.keys():
+        name, _, last = key.rpartition(".")
+        if last == _TIME_CONSTANT and name in neurons:
+            raise ConfigError(f"its neurons learn their time constant ({key}); use model.snn.neuron: plif")
     notes = _resnet_ends(own, found) if isinstance(network, SpikingResNet) else []
     constants = [key for key in own if key not in found and key.rpartition(".")[2] == _TIME_CONSTANT]
     if constants:
