@@ -25,6 +25,8 @@ BLOCKS = {
     "self": lambda: SelfConnection(Neuron(NeuronRule(threshold=0.8))),
     "linear": linear_block,
     "synapse": lambda: SynapseFilter(3.0, learnable=True),
+    "echo": lambda: LinearRecurrence(nn.Tanh(), 3, 3),  # without thresholds every difference shows
+    "sum": lambda: SelfConnection(nn.Tanh()),
     "nested": lambda: SelfConnection(StepSequential(SynapseFilter(2.0), Neuron(NeuronRule(kind="if")))),
 }
 
@@ -63,6 +65,7 @@ def test_a_time_constant_of_one_step_or_less_is_refused():
 
 @pytest.mark.parametrize("make", BLOCKS.values(), ids=BLOCKS)
 def test_a_sample_among_longer_ones_is_as_alone(make):
+    torch.manual_seed(0)
     block = make()
     frames = torch.rand(4, 4, 3, generator=torch.Generator().manual_seed(1)) * 1.5
     steps = pack_steps(4, 4, RAGGED, CPU)
@@ -70,13 +73,13 @@ def test_a_sample_among_longer_ones_is_as_alone(make):
     assert together.abs().sum() > 0
     for sample, length in enumerate(RAGGED):
         alone = pack_steps(int(length), 1, None, CPU)
-        assert torch.allclose(
-            alone.sum(block(alone.pack(frames[:length, sample : sample + 1]), alone)), together[sample]
-        )
+        outputs = block(alone.pack(frames[:length, sample : sample + 1]), alone)
+        assert torch.allclose(alone.sum(outputs)[0], together[sample], atol=1e-6)
 
 
 @pytest.mark.parametrize("make", BLOCKS.values(), ids=BLOCKS)
 def test_two_calls_with_one_memory_are_one(make):
+    torch.manual_seed(0)
     block = make()
     frames = torch.rand(5, 2, 3, generator=torch.Generator().manual_seed(1)) * 1.5
     whole = pack_steps(5, 2, None, CPU)
@@ -96,3 +99,19 @@ def test_recurrent_layers_compute_in_float32_what_autocast_leaves_to_them(make):
     out.float().square().sum().backward()
     assert x.grad.isfinite().all()
     assert (out.float() - block(x, steps)).abs().max() <= 1  # a spike may fall to the other side of its threshold
+
+
+@pytest.mark.parametrize("make", BLOCKS.values(), ids=BLOCKS)
+def test_a_sample_that_ends_early_in_one_call_goes_on_from_there_in_the_next(make):
+    torch.manual_seed(0)
+    block, memory = make(), Memory()
+    frames = torch.rand(2, 3, 2, 3, generator=torch.Generator().manual_seed(1)) * 1.5  # call, step, sample
+    lengths = torch.tensor([[1, 3], [3, 2]])
+    got = torch.zeros(2, block(frames[0, :1].flatten(0, 1), pack_steps(1, 2, None, CPU)).shape[1])
+    for call in range(2):
+        steps = pack_steps(3, 2, lengths[call], CPU, memory)
+        got += steps.sum(block(steps.pack(frames[call]), steps))
+    for sample in range(2):
+        whole = torch.cat([frames[call, : lengths[call, sample], sample] for call in range(2)]).unsqueeze(1)
+        alone = pack_steps(len(whole), 1, None, CPU)
+        assert torch.allclose(alone.sum(block(alone.pack(whole), alone))[0], got[sample], atol=1e-6)
