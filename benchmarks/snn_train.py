@@ -46,6 +46,19 @@ from difflogic_tonic.config.sections import build_section
 from difflogic_tonic.nets.spiking.heads import RATE_GAIN
 
 REFERENCE = "sj"
+OURS = ("ours", "ours-bf16")
+FLOORS: dict[str, dict[str, float]] = {
+    "fmnist32": {"sj": 1.8},
+    "fmnist128": {"sj": 2.2},
+    "mnist": {"sj": 3.2},
+    "nmnist": {"sj": 1.6, "snntorch": 1.6},
+    "resnet18": {"sj": 1.6},
+}
+"""What the faster of ours should reach at least, as a speed-up over these."""
+
+LESS_SAVED = {"fmnist32": 1 / 3, "fmnist128": 1 / 3, "mnist": 1 / 3}
+"""How much less ours in fp32 should keep for the backward pass than SpikingJelly."""
+
 WARM_UP = 2
 
 
@@ -337,6 +350,11 @@ def time_rounds(
     return times
 
 
+def median_ratio(times: list[float], others: list[float]) -> float:
+    """The median over the rounds of `times` / `others`."""
+    return statistics.median(a / b for a, b in zip(times, others, strict=True))
+
+
 def run_case(name: str, case: Case, variants: list[str], options: argparse.Namespace, threads: int) -> list[dict]:
     torch.set_num_threads(threads)
     device = torch.device(options.device)
@@ -362,9 +380,10 @@ def run_case(name: str, case: Case, variants: list[str], options: argparse.Names
             "samples_per_s": case.batch / statistics.median(plain[variant]),
             "ms": 1e3 * statistics.median(plain[variant]),
             "ms_min": 1e3 * min(plain[variant]),
-            "speed_up": statistics.median(a / b for a, b in zip(plain[base], plain[variant], strict=True)),
+            "speed_up": median_ratio(plain[base], plain[variant]),
+            "over": {peer: median_ratio(plain[peer], plain[variant]) for peer in FLOORS[name] if peer in plain},
             "ms_optimizer": 1e3 * statistics.median(whole[variant]),
-            "speed_up_optimizer": statistics.median(a / b for a, b in zip(whole[base], whole[variant], strict=True)),
+            "speed_up_optimizer": median_ratio(whole[base], whole[variant]),
             "saved_mib": saved[variant],
         }
         for variant in contenders
@@ -382,6 +401,23 @@ def print_rows(rows: list[dict]) -> None:
             f" {row['speed_up']:8.2f} x {row['ms_optimizer']:15.1f} {row['speed_up_optimizer']:8.2f} x"
             f" {row['saved_mib']:11.1f}"
         )
+
+
+def print_floors(rows: list[dict]) -> None:
+    """The faster of ours beside the floors, and what it keeps."""
+    by_name = {row["variant"]: row for row in rows}
+    case, ours = rows[0]["case"], [row for row in rows if row["variant"] in OURS]
+    if not ours:
+        return
+    best = min(ours, key=lambda row: row["ms"])
+    for peer, ratio in best["over"].items():
+        floor = FLOORS[case][peer]
+        missed = "" if ratio >= floor else "  MISSED"
+        print(f"  {best['variant']} over {peer}: {ratio:.2f} x (floor {floor:g}){missed}")
+    if case in LESS_SAVED and {"ours", "sj"} <= by_name.keys():
+        less = 1 - by_name["ours"]["saved_mib"] / by_name["sj"]["saved_mib"]
+        missed = "" if less >= LESS_SAVED[case] else "  MISSED"
+        print(f"  ours keeps {less:.0%} less than sj (floor {LESS_SAVED[case]:.0%}){missed}")
 
 
 def main(arguments: list[str]) -> int:
@@ -406,6 +442,7 @@ def main(arguments: list[str]) -> int:
                 case = Case(**{**vars(case), "batch": options.batch})
             rows.append(run_case(name, case, options.variants.split(","), options, threads))
             print_rows(rows[-1])
+            print_floors(rows[-1])
     if options.json:
         options.json.write_text(json.dumps([row for group in rows for row in group], indent=1) + "\n")
     return 0
