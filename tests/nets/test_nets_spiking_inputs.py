@@ -108,7 +108,7 @@ def test_changes_of_event_frames_spike_up_and_down() -> None:
 )
 def test_what_delta_spikes_add_up_to_follows_slow_values_within_a_level(changes: list[float], level: float) -> None:
     values = (torch.tensor(changes).clamp(-level, level) * 0.99).cumsum(0).view(-1, 1)
-    spikes = deltas(values, pack_steps(len(changes), 1, None, values.device), level)
+    spikes, _ = deltas(values, pack_steps(len(changes), 1, None, values.device), level)
     assert ((spikes * level).cumsum(0) - values).abs().max() < level * (1 + 1e-4)
 
 

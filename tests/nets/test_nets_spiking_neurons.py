@@ -8,7 +8,7 @@ from torch import Tensor
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.spiking import neuron_cpu, neuron_kernels
 from difflogic_tonic.nets.spiking.neuron_reference import trace_neurons
-from difflogic_tonic.nets.spiking.neurons import Neuron, fused_neurons, leaky_membrane
+from difflogic_tonic.nets.spiking.neurons import LeakyMembrane, Neuron, fused_neurons
 from difflogic_tonic.nets.spiking.rule import KINDS, NeuronRule
 from difflogic_tonic.nets.spiking.steps import PackedSteps, pack_steps
 from difflogic_tonic.nets.spiking.surrogates import ALPHAS, SURROGATES
@@ -296,5 +296,5 @@ def test_constants_outside_their_ranges_are_refused():
 
 def test_a_leaky_membrane_follows_its_input_without_firing():
     steps = PackedSteps([1, 1, 1], torch.tensor([0]))
-    v = leaky_membrane(one_neuron(8.0, 8.0, 0.0), steps, decay=0.5)
+    v = LeakyMembrane(0.5)(one_neuron(8.0, 8.0, 0.0), steps)
     assert v.flatten().tolist() == [4, 6, 3]

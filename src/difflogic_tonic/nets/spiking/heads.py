@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from difflogic_tonic.nets.spiking.neurons import leaky_membrane
+from difflogic_tonic.nets.spiking.neurons import LeakyMembrane
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 from difflogic_tonic.nets.spiking.stepwise import StepModule
 
@@ -45,7 +45,7 @@ class Head(StepModule):
         if readout not in READOUTS:
             raise ValueError(f"readout {readout!r}: expected one of {', '.join(READOUTS)}")
         self.readout = readout
-        self.decay = decay
+        self.membrane = LeakyMembrane(decay) if readout == "membrane" else None
         self._kept: list[StepOutputs] | None = None
 
     @property
@@ -55,19 +55,30 @@ class Head(StepModule):
 
     def step_outputs(self, x: Tensor, steps: PackedSteps) -> Tensor:
         """Outputs of the last layer [sum(counts), classes] to class scores f32 of each step."""
-        if self.readout == "membrane":
-            return leaky_membrane(x, steps, self.decay)
+        if self.membrane is not None:
+            membranes: Tensor = self.membrane(x, steps)
+            return membranes
         return self.gain * x.to(torch.float32)
 
     def forward(self, x: Tensor, steps: PackedSteps) -> Tensor:
-        """Outputs of the last layer [sum(counts), classes] to logits f32[B, classes], in the order of the batch."""
+        """Outputs of the last layer [sum(counts), classes] to logits f32[B, classes], in the order of the batch.
+
+        With a memory they are those of all steps since it was begun.
+        """
         outputs = self.step_outputs(x, steps)
         if self._kept is not None:
             self._kept.append(StepOutputs(outputs, steps))
-        return mean_over_steps(outputs, steps)
+        if steps.memory is None:
+            return mean_over_steps(outputs, steps)
+        everyone = torch.arange(steps.counts[0], device=x.device)
+        sums = steps.sum(torch.cat((outputs, outputs.new_ones(len(outputs), 1)), dim=1))
+        before = steps.memory.recall(self, everyone)
+        sums = sums if before is None else sums + before
+        steps.memory.keep(self, sums, everyone)
+        return sums[:, :-1] / sums[:, -1:]
 
     def extra_repr(self) -> str:
-        return f"readout={self.readout!r}, decay={self.decay}"
+        return f"readout={self.readout!r}"
 
 
 def mean_over_steps(values: Tensor, steps: PackedSteps) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from difflogic_tonic.data.draws import sixteen_bits
 from difflogic_tonic.nets.initial import compress_counts
-from difflogic_tonic.nets.spiking.steps import PackedSteps, pack_steps
+from difflogic_tonic.nets.spiking.steps import Memory, PackedSteps, pack_steps
 
 LINES = {"rows": 2, "columns": 3}
 SHOWN = ("rate", "latency")
@@ -50,19 +50,26 @@ class Inputs(nn.Module):
         self.level = level or (1 / image_steps if image_steps else math.log(2))
 
     def forward(
-        self, x: Tensor, lengths: Tensor | None = None, keys: Tensor | None = None
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        keys: Tensor | None = None,
+        memory: Memory | None = None,
     ) -> tuple[Tensor, PackedSteps]:
         """[T, B, P, H, W] (an image: [1, B, P, H, W]) to frames f32[sum(counts), P, H, W] and how they are packed.
 
         An image that is the same at every step is given once, [B, P, H, W]: `PackedSteps.is_static`.
-        `keys` i64[B] decide what `rate` draws, sample by sample; None: the places in the batch.
+        `keys` i64[B] decide what `rate` draws, sample by sample; None: the places in the batch. `memory`: what came
+        before these frames of events; an image has no such thing, `ValueError`.
         """
+        if memory is not None and (self.image_steps is not None or self.encoding in LINES):
+            raise ValueError("a memory is for frames of events that arrive in several calls, not for images")
         if self.encoding in LINES:
             return _lines(x, LINES[self.encoding])
         if self.image_steps is None:
-            steps = pack_steps(x.shape[0], x.shape[1], lengths, x.device)
+            steps = pack_steps(x.shape[0], x.shape[1], lengths, x.device, memory)
             frames = steps.pack(x) if self.encoding == "counts" else compress_counts(steps.pack(x))
-            return (deltas(frames, steps, self.level) if self.encoding == "delta" else frames), steps
+            return (self._deltas(frames, steps) if self.encoding == "delta" else frames), steps
         n_samples = x.shape[1]
         image = _image(x)
         steps = pack_steps(self.image_steps, n_samples, None, x.device)
@@ -73,8 +80,13 @@ class Inputs(nn.Module):
             case "latency":
                 return latency_spikes(image, self.image_steps).flatten(0, 1), steps
             case "delta":
-                return deltas(steps.repeat(image), steps, self.level), steps
+                return self._deltas(steps.repeat(image), steps), steps
         return image, steps
+
+    def _deltas(self, frames: Tensor, steps: PackedSteps) -> Tensor:
+        spikes, told = deltas(frames, steps, self.level, steps.recall(self))
+        steps.keep(self, told)
+        return spikes
 
     def extra_repr(self) -> str:
         return f"image_steps={self.image_steps}, encoding={self.encoding!r}, level={self.level:g}"
@@ -111,14 +123,15 @@ def latency_spikes(image: Tensor, n_steps: int) -> Tensor:
     return (at == times).to(image.dtype)
 
 
-def deltas(frames: Tensor, steps: PackedSteps, level: float) -> Tensor:
-    """-1, 0 or 1 like `frames` f32[sum(counts), ...]; the spikes so far, times `level`, follow the values."""
-    told = torch.zeros_like(frames[: steps.counts[0]])
-    spikes = []
-    for values in frames.split(steps.counts):
-        told = told[: len(values)]
+def deltas(frames: Tensor, steps: PackedSteps, level: float, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """-1, 0 or 1 like `frames` f32[sum(counts), ...]; the spikes so far, times `level`, follow the values.
+
+    `told` [counts[0], ...]: what they add up to before the first step, None for 0; the second result: after the last.
+    """
+
+    def advance(values: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
         # what is a level away but for rounding is a level away
         change = ((values - told) / level).mul(1 + 1e-5).clamp(-1, 1).trunc()
-        told = told + level * change
-        spikes.append(change)
-    return torch.cat(spikes)
+        return change, told + level * change
+
+    return steps.scan(frames, torch.zeros_like(frames[: steps.counts[0]]) if told is None else told, advance)

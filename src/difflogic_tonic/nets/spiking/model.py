@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from difflogic_tonic.nets.spiking.heads import Head
 from difflogic_tonic.nets.spiking.inputs import Inputs
 from difflogic_tonic.nets.spiking.recompute import Recompute
+from difflogic_tonic.nets.spiking.steps import Memory
 from difflogic_tonic.nets.spiking.stepwise import StepModule, call_layer
 
 
@@ -29,12 +30,19 @@ class SpikingModel(nn.Module):
         """Whether the input draws random numbers, and so wants the keys of the samples."""
         return self.inputs.encoding == "rate"
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        keys: Tensor | None = None,
+        memory: Memory | None = None,
+    ) -> Tensor:
         """Counts [T, B, P, H, W], of an image [1, B, P, H, W], to logits f32[B, classes].
 
         `lengths` i64[B]: true frames of each sample; `keys` i64[B]: what decides the random numbers of each.
+        `memory`: of a batch of streams whose frames come in several calls; logits are then of all frames so far.
         """
-        frames, steps = self.inputs(x, lengths, keys)
+        frames, steps = self.inputs(x, lengths, keys, memory)
         outputs = call_layer(self.network, frames, replace(steps, recompute=self.recompute))
         logits: Tensor = self.head(steps.spread(outputs), steps)
         return logits

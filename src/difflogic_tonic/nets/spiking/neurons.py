@@ -140,13 +140,27 @@ def _find_kernels(backend: str, x: Tensor) -> ModuleType | None:
     return None
 
 
-def leaky_membrane(x: Tensor, steps: PackedSteps, decay: float) -> Tensor:
-    """Membranes f32 [sum(counts), N] of neurons that integrate and never fire: v += (x - v) * decay."""
-    x = x.to(torch.float32)
-    v = x.new_zeros(steps.counts[0], x.shape[1])
-    membranes = []
-    for current in x.split(steps.counts):
-        v = v[: len(current)]
-        v = v + (current - v) * decay
-        membranes.append(v)
-    return torch.cat(membranes)
+class LeakyMembrane(StepModule):
+    """Neurons that integrate and never fire: v += (x - v) * decay, from 0."""
+
+    resumable = True
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+
+    def forward(self, x: Tensor, steps: PackedSteps) -> Tensor:
+        """Currents [sum(counts), N] to membranes f32 of the same shape."""
+        x = x.to(torch.float32)
+        v = steps.recall(self)
+
+        def advance(current: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+            v = v + (current - v) * self.decay
+            return v, v
+
+        membranes, last = steps.scan(x, torch.zeros_like(x[: steps.counts[0]]) if v is None else v, advance)
+        steps.keep(self, last)
+        return membranes
+
+    def extra_repr(self) -> str:
+        return f"decay={self.decay}"

@@ -100,15 +100,14 @@ class SynapseFilter(StepModule):
         current = steps.recall(self)
         if current is None:
             current = torch.zeros_like(spikes[: steps.counts[0]])
-        currents, ended = [], []
-        for spike in spikes.split(steps.counts):
-            if len(spike) < len(current):
-                ended.append(current[len(spike) :])
-                current = current[: len(spike)]
+
+        def advance(spike: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
             current = current - (1.0 - spike) * current * share + spike
-            currents.append(current)
-        steps.keep(self, torch.cat([current, *reversed(ended)]))
-        return torch.cat(currents).to(x.dtype)
+            return current, current
+
+        currents, last = steps.scan(spikes, current, advance)
+        steps.keep(self, last)
+        return currents.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"tau={self.tau}, learnable={self.w is not None}"

@@ -7,7 +7,7 @@ enter a batch normalisation), and a neuron finds its own past at the same place 
 What is the same in every step, such as a still image, may be given once, [counts[0], ...]: `is_static` and `spread`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,6 +87,22 @@ class PackedSteps:
         """Let `module` find `state` [counts[0], ...], that of each sample after its last step, in the next call."""
         if self.memory is not None:
             self.memory.keep(module, state, self.order)
+
+    def scan(
+        self, values: Tensor, state: Tensor, advance: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """`advance` from step to step: (values, state) of its samples to (output, state).
+
+        The outputs [sum(counts), ...], and the state [counts[0], ...] of each sample after its last step.
+        """
+        outputs, ended = [], []
+        for value in values.split(self.counts):
+            if len(value) < len(state):
+                ended.append(state[len(value) :])
+                state = state[: len(value)]
+            output, state = advance(value, state)
+            outputs.append(output)
+        return torch.cat(outputs), torch.cat([state, *reversed(ended)])
 
     def in_chunks(self, size: int) -> Iterator[tuple[slice, "PackedSteps"]]:
         """The rows and the steps of every `size` steps (the last time maybe fewer); states pass from one to the next.
