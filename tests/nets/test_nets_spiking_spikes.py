@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from difflogic_tonic.nets.spiking.neurons import Neuron
+from difflogic_tonic.nets.spiking.recurrence import SelfConnection
 from difflogic_tonic.nets.spiking.rule import NeuronRule
 from difflogic_tonic.nets.spiking.spikes import SpikeCounts, counting
 from difflogic_tonic.nets.spiking.steps import pack_steps
@@ -121,3 +122,12 @@ def test_synops_are_those_of_spikingjelly(options: dict[str, int]):
     assert sum(found.synops.values()) == oracle.get_total()
     assert found.synops.keys() == {"0", "3"}
     assert not found.macs
+
+
+def test_neurons_that_are_called_step_by_step_count_every_step():
+    """0.75 and its own spike of the step before: 0.75, 1.5 fires, 1.75 fires, 1.75 fires."""
+    network = StepSequential(SelfConnection(Neuron(NeuronRule(kind="if"))))
+    counts = count(network, torch.full((4, 1), 0.75), steps=4, samples=1)
+    name = "0.sub_module"
+    assert (counts.spikes, counts.places) == ({name: 3}, {name: 4})
+    assert [place for place, n in enumerate(counts.histogram[name]) for _ in range(n)] == [27, 35, 37, 37]
