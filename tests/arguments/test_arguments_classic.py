@@ -34,7 +34,7 @@ def test_every_option_of_the_fashion_mnist_example_becomes_its_key():
         "train.epochs": 3,
         "train.dataloader.num_workers": 2,
         "train.amp": "auto",
-        "model.snn.backend": "fused",
+        "model.snn.backend": "auto",
         "train.optimizer": "sgd",
         "train.momentum": 0.0,
         "train.learning_rate": 0.1,
@@ -71,6 +71,13 @@ def test_options_that_are_not_given_leave_the_config_as_it_is():
 
 def test_without_amp_it_is_fp32_as_in_that_program():
     assert overrides("--classic fmnist") == {"train.amp": "off"}
+
+
+def test_cupy_asks_for_fused_neurons_of_the_device_that_is_asked_for():
+    found = read("--classic fmnist -T 4 -device cuda:0 -b 128 -epochs 64 -amp -cupy -opt sgd -lr 0.1 -j 8")
+    snn = load_train_config(found.config, found.override).model.snn
+    assert snn.backend == "auto", "the kernels of backend fused are those of a CPU, and a GPU refuses them"
+    assert "fused" in found.classic.notes[0]
 
 
 def test_a_checkpoint_of_our_own_resumes_its_job():

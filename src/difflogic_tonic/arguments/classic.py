@@ -70,7 +70,10 @@ class Program:
 
 
 AMP = Option("-amp", ("train.amp",), "mixed precision", None, "auto")
-FUSED = "-cupy: there is no CuPy here; it picks model.snn.backend: fused, neurons with one pass over all time steps"
+FUSED = (
+    "-cupy: there is no CuPy here; it picks model.snn.backend: auto, neurons fused into one pass over all time steps, "
+    "in numba on a CPU and in Triton on a GPU"
+)
 
 _SHARED = (
     Option("-device", ("train.device",), "cpu, cuda:0"),
@@ -81,7 +84,7 @@ _SHARED = (
     Option("-out-dir", (), "folder for runs, models and checkpoints, in place of project storage"),
     Option("-resume", (), "checkpoint to go on from: of this program, or of the program with this command line"),
     AMP,
-    Option("-cupy", ("model.snn.backend",), "fused neurons", None, "fused", FUSED),
+    Option("-cupy", ("model.snn.backend",), "fused neurons, on a CPU or GPU", None, "auto", FUSED),
     Option("-opt", ("train.optimizer",), "sgd or adam", values={"sgd": "sgd", "adam": "adam"}),
     Option("-momentum", ("train.momentum",), "momentum of sgd", float),
     Option("-lr", ("train.learning_rate",), "learning rate", float),
