@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from difflogic_tonic.config.catalogue import ConvFC
 from difflogic_tonic.nets.spiking.dropout import SequenceDropout
 from difflogic_tonic.nets.spiking.layers import NewNeuron, Vote
+from difflogic_tonic.nets.spiking.pooling import MaxPool2d
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 from difflogic_tonic.nets.spiking.stepwise import StepModule, StepSequential
 
@@ -45,7 +46,7 @@ class ConvFCNet(StepModule):
             for _ in range(convolutions):
                 modules += [nn.Conv2d(arriving, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), neuron()]
                 arriving = channels
-            modules.append(nn.MaxPool2d(2))
+            modules.append(MaxPool2d(2))
             height, width = height // 2, width // 2
         modules.append(nn.Flatten())
         for inputs, outputs in ((channels * height * width, hidden), (hidden, classes * facts.votes)):

@@ -34,9 +34,9 @@ def forward(
     s = torch.empty(shape, dtype=x.dtype)
     u = torch.empty(shape if keep else 0, dtype=x.dtype)
     last = torch.empty((counts[0], *x.shape[1:]) if goes_on else 0)
-    arrays = _words(x), _floats(v), np.asarray(counts, np.int64) * neurons, _constants(rule, share, x, counts)
-    results = _words(s), _words(u), _floats(last)
-    _over_threads(s.numel(), lambda first, stride: run_forward(*arrays, first, stride, *results))
+    arrays = words(x), _floats(v), np.asarray(counts, np.int64) * neurons, _constants(rule, share, x, counts)
+    results = words(s), words(u), _floats(last)
+    over_threads(s.numel(), lambda first, stride: run_forward(*arrays, first, stride, *results))
     return s, u, last
 
 
@@ -56,9 +56,9 @@ def backward(
     n_blocks = -(-counts[0] * g[0].numel() // BLOCK)
     g_share = np.zeros(0 if share is None else n_blocks)
     neurons = np.asarray(counts, np.int64) * g[0].numel()
-    arrays = _words(g), _floats(g_last), _words(u), _floats(v), neurons, _constants(rule, share, gx, counts)
-    results = _words(gx), _floats(g_v), g_share
-    _over_threads(g.numel(), lambda first, stride: run_backward(*arrays, first, stride, *results))
+    arrays = words(g), _floats(g_last), words(u), _floats(v), neurons, _constants(rule, share, gx, counts)
+    results = words(gx), _floats(g_v), g_share
+    over_threads(g.numel(), lambda first, stride: run_backward(*arrays, first, stride, *results))
     return gx, g_v, None if share is None else torch.tensor(g_share.sum(), dtype=share.dtype)
 
 
@@ -78,7 +78,7 @@ def _constants(rule: NeuronRule, share: Tensor | None, x: Tensor, counts: list[i
     )
 
 
-def _words(tensor: Tensor) -> npt.NDArray[Any]:
+def words(tensor: Tensor) -> npt.NDArray[Any]:
     """The stored bits of a contiguous tensor, flat."""
     flat = tensor.detach().view(-1)
     if tensor.dtype == torch.float32:
@@ -91,7 +91,7 @@ def _floats(tensor: Tensor | None) -> npt.NDArray[np.float32]:
     return np.empty(0, np.float32) if tensor is None else tensor.detach().view(-1).numpy()
 
 
-def _over_threads(elements: int, part: Callable[[int, int], None]) -> None:
+def over_threads(elements: int, part: Callable[[int, int], None]) -> None:
     """`part(first, stride)` for blocks first, first + stride, …; neurons are independent, so threads change nothing."""
     threads = torch.get_num_threads() if elements >= _SINGLE_THREADED else 1
     if threads == 1:

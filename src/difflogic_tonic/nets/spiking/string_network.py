@@ -12,6 +12,7 @@ from torch import nn
 from difflogic_tonic.config.architectures import Layer, read_architecture
 from difflogic_tonic.nets.spiking.dropout import SequenceDropout
 from difflogic_tonic.nets.spiking.layers import NewNeuron, Vote
+from difflogic_tonic.nets.spiking.pooling import MaxPool2d
 from difflogic_tonic.nets.spiking.recurrence import LinearRecurrence, SelfConnection, SynapseFilter
 from difflogic_tonic.nets.spiking.stepwise import StepSequential
 
@@ -58,7 +59,7 @@ def _module(layer: Layer, neuron: NewNeuron) -> nn.Module:
         case "dense":
             return _loud(nn.Linear(prod(layer.input_shape), layer.output_shape[0]))
         case "max_pool":
-            return nn.MaxPool2d(layer.size)
+            return MaxPool2d(layer.size)
         case "average_pool":
             return nn.AvgPool2d(layer.size)
         case "adaptive_pool":
