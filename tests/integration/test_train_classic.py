@@ -108,3 +108,27 @@ def test_other_networks_have_no_spikes(laboratory: Any) -> None:
     assert run(laboratory, classic()) == 0
     with pytest.raises(ConfigError, match="--spikes and --save-es are for spiking networks; job job is MLP"):
         evaluate_run("job", "best", "cpu", StoragePaths(laboratory.scratch, laboratory.project), spikes=True)
+
+
+def test_a_run_goes_on_from_a_checkpoint_and_resumes_without_it(spiking: Any, tmp_path: Path) -> None:
+    spiking.write_config("SNN", optimizer="sgd", epochs=1)
+    assert spiking.main() == 0
+    net = {name.removeprefix("network."): value for name, value in spiking.weights("last").items()}
+    moments = {place: {"momentum_buffer": torch.zeros_like(value)} for place, value in enumerate(net.values())}
+    optimizer = {"state": moments, "param_groups": [{"params": list(moments)}]}
+    path = tmp_path / "checkpoint_latest.pth"
+    torch.save({"net": net, "optimizer": optimizer, "lr_scheduler": {}, "epoch": 1, "max_test_acc": 0.5}, path)
+    going_on = f"train.continue_from={path}"
+    assert spiking.main("--override", f"{going_on} train.epochs=3", job="on") == 0
+    rows = [row for row in spiking.rows("on") if row["kind"] == "epoch"]
+    assert [row["epoch"] for row in rows] == [3]
+    per_epoch = rows[0]["step"] // 3
+    assert rows[0]["step"] == 3 * per_epoch
+    path.unlink()
+    assert spiking.main("--resume", "--override", f"{going_on} train.epochs=4", job="on") == 0
+    assert [row["epoch"] for row in spiking.rows("on") if row["kind"] == "epoch"] == [3, 4]
+
+
+def test_a_checkpoint_that_is_not_there_is_said_before_anything_is_read(spiking: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.continue_from: .*no\.pth is not a file"):
+        spiking.main("--override", f"train.continue_from={tmp_path}/no.pth")

@@ -40,6 +40,7 @@ def test_help_needs_no_environment(fresh_checkout: Path, wrapper: str) -> None:
         (["train.sh", "configs/quickstart.yaml", "a/b"], "error: job id 'a/b': expected letters"),
         (["train.sh", "configs/quickstrat.yaml", "demo"], "error: configs/quickstrat.yaml: no such config file; in "),
         (["train.sh", "configs/quickstart.yaml", "demo", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
+        (["train.sh", "--classic", "fmnist", "-chanels", "8"], "unknown -chanels (did you mean -channels?); it knows"),
         (["prepare_data.sh"], "the following arguments are required: CONFIG"),
         (["check_and_sync_data.sh", "--place", "scratch"], "error: --place belongs to --remove VARIANT; without"),
         (["evaluate.sh", ".."], "error: job id '..': expected letters"),
