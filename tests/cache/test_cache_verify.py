@@ -10,7 +10,7 @@ import pytest
 from damage import flip, payload_byte
 from difflogic_tonic.cache import CacheReader, Prepared, check_prepared, load_manifest, prepare_source, verify
 from difflogic_tonic.errors import CacheCorrupt
-from difflogic_tonic.storage import Storage
+from difflogic_tonic.storage import Storage, dead_leftovers
 
 Make = Callable[..., Any]
 
@@ -55,6 +55,13 @@ def test_a_changed_manifest_does_not_have_its_checksum(prepared: Prepared, old: 
     assert old in text
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(CacheCorrupt, match=r"manifest\.json is damaged .*checksum"):
+        load_manifest(prepared.path)
+
+
+def test_a_manifest_of_an_earlier_version_says_that_it_is_one(prepared: Prepared) -> None:
+    path = prepared.path / "manifest.json"
+    path.write_text(path.read_text().rpartition(',\n"sha256"')[0] + "\n}\n")
+    with pytest.raises(CacheCorrupt, match=r"it has no checksum, as of an earlier version\); rebuild it with"):
         load_manifest(prepared.path)
 
 
@@ -117,6 +124,7 @@ def test_a_folder_without_our_manifest_is_never_deleted(
     for path in prepared.paths:
         kept = [entry for entry in path.parent.iterdir() if ".damaged-" in entry.name]
         assert [(entry / "thesis.txt").read_text() for entry in kept] == ["mine"]
+        assert dead_leftovers(path.parent, own=True) == []  # which the next run removes
 
 
 def test_a_truncated_shard_is_found_when_training_opens_it(prepared: Prepared) -> None:

@@ -166,7 +166,8 @@ def sealed(text: str) -> str:
 def _parsed(text: str) -> Manifest:
     """The manifests of a variant in both places are one text of megabytes: read once. ValueError if it was changed."""
     if text != sealed(text.rpartition(SEAL)[0]):
-        raise ValueError("it does not have its checksum")
+        lacks = SEAL not in text and text.endswith("\n}\n")
+        raise ValueError("it has no checksum, as of an earlier version" if lacks else "it does not have its checksum")
     value = json.loads(text)
     columns = {name: tuple(column) for name, column in value["recordings"].items()}
     splits = {

@@ -167,9 +167,11 @@ def _discard(folder: Path) -> None:
     try:
         load_manifest(folder)
     except (CacheError, StorageError, FileNotFoundError):
-        aside = folder.with_name(f"{folder.name.split('.')[0]}.damaged-{partial_path(folder).name.split('-', 1)[1]}")
+        replaced = folder.with_name(folder.name.split(".")[0])
+        _, _, writer = partial_path(replaced).name.rpartition(".tmp-")
+        aside = folder.with_name(f"{replaced.name}.damaged-{writer}")  # not the name of a leftover, which is removed
         folder.rename(aside)
-        log.warning("%s has no manifest of ours: kept as %s, remove it when you have looked", folder.name, aside)
+        log.warning("%s had no manifest of ours: kept as %s, remove it when you have looked", replaced, aside)
         return
     doomed = partial_path(folder)  # under such a name a removal that is interrupted is finished by the next run
     folder.rename(doomed)
