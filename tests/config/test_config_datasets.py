@@ -103,6 +103,15 @@ def test_a_logic_network_is_checked_against_the_frames_that_its_prepare_config_m
         load_train_config(shipped, [f"data.prepare={prepare}"])
 
 
+def test_a_variant_is_named_as_its_folder_is_also_with_the_function_that_sliced(repository: Path) -> None:
+    shipped = repository / "configs/digits_mlp.yaml"
+    for start in ("0123abcd", "halves-d713f428476a"):
+        assert load_train_config(shipped, ["data.prepare=null", f"data.variant={start}"]).data.variant == start
+    for other in ("halves", "halves-", "halves-012", "half-way-0123", "/halves-0123"):
+        with pytest.raises(ConfigError, match="after FUNCTION- where a function of your own slices"):
+            load_train_config(shipped, ["data.prepare=null", f"data.variant={other}"])
+
+
 def test_what_only_the_prepared_frames_tell_is_left_to_them(repository: Path) -> None:
     shipped = repository / "configs/cifar10dvs_difflogic.yaml"
     config = load_train_config(shipped, ["data.prepare=null", "data.variant=abcd", "model.difflogic.num_neurons=10"])

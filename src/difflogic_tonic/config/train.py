@@ -73,9 +73,10 @@ class Data(Section):
     @field_validator("variant")
     @classmethod
     def _hexadecimal(cls, variant: str | None) -> str | None:
-        if variant is not None and not re.fullmatch(r"[0-9a-f]{4,64}", variant):
+        if variant is not None and not re.fullmatch(r"(\w+-)?[0-9a-f]{4,64}", variant, re.ASCII):
             raise ValueError(
-                f"{variant!r} is not the start of a fingerprint; expected 4 to 64 of the characters 0-9a-f"
+                f"{variant!r} is not the start of a fingerprint; expected 4 to 64 of the characters 0-9a-f, "
+                "after FUNCTION- where a function of your own slices"
             )
         return variant
 
