@@ -77,6 +77,12 @@ def test_filters_come_before_it_and_storage_after(frame, module: Path):
     assert cropped.frames.tolist() == [[0b0100_0000], [0b0000_0010]]  # p=1 y=1 x=0, then p=0 y=0 x=1 of [2, 2, 2]
 
 
+@pytest.mark.parametrize("frame", [frame_events, frame_events_plain])
+def test_a_recording_that_filters_leave_empty_has_no_frame_whatever_the_function_would_make(frame, module: Path):
+    framed = frame(EVENTS, recipe("large", crop=(0, 0, 1, 1)), "a.es")
+    assert (framed.frames.shape, framed.n_events, framed.n_saturated) == ((0, 2), 0, 0)
+
+
 def test_counts_that_are_too_large_saturate(module: Path):
     framed = frame_events(EVENTS, recipe("large"), "a.es")
     assert (framed.frames.min(), framed.n_saturated) == (255, 20)

@@ -101,7 +101,7 @@ def frame_events(events: Events, recipe: FrameRecipe, where: str) -> Framed:
         check_inside(events, recipe.sensor, where)
         events = filter_events(events, recipe)
     if recipe.custom:
-        return as_stored(*count_custom(events, recipe, where), len(events), recipe)
+        return _framed_custom(events, recipe, where)
     more = _positions(len(events), recipe), *numbers_of(recipe)
     framed = kernels.frames_of_columns(events.x, events.y, events.t, events.p, *more)
     if framed[0] == settings.DISORDER:
@@ -139,13 +139,20 @@ def frame_events_plain(events: Events, recipe: FrameRecipe, where: str) -> Frame
     check_inside(events, recipe.sensor, where)
     events = apply_filters(events, recipe)
     if recipe.custom:
-        return as_stored(*count_custom(events, recipe, where), len(events), recipe)
+        return _framed_custom(events, recipe, where)
     if recipe.slice_by in BY_TIME:
         events = events[np.argsort(events.t, kind="stable")]
     slices = slices_of(events, recipe)
     if len(slices) > most_frames_of(recipe):
         raise too_many(len(slices), recipe, where)
     return as_stored(*count_frames(events, slices, recipe.counted), len(events), recipe)
+
+
+def _framed_custom(events: Events, recipe: FrameRecipe, where: str) -> Framed:
+    """What a function of one's own makes. It is not called without events, of which no rule makes a frame."""
+    if len(events) == 0:
+        return Framed(np.empty((0, recipe.frame_nbytes), np.uint8), 0, 0)
+    return as_stored(*count_custom(events, recipe, where), len(events), recipe)
 
 
 def slices_of(events: Events, recipe: FrameRecipe) -> Slices:
