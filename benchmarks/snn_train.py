@@ -27,22 +27,20 @@ import json
 import statistics
 import sys
 import time
-import types
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from snn_cases import CASES, Case, batch_of, our_network
+from snn_peers import Network, Unavailable, build_snntorch, build_spikingjelly
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from difflogic_tonic import models
-from difflogic_tonic.config.networks import Model
-from difflogic_tonic.config.sections import build_section
 from difflogic_tonic.nets.spiking.heads import RATE_GAIN
 
 REFERENCE = "sj"
@@ -60,45 +58,6 @@ LESS_SAVED = {"fmnist32": 1 / 3, "fmnist128": 1 / 3, "mnist": 1 / 3}
 """How much less ours in fp32 should keep for the backward pass than SpikingJelly."""
 
 WARM_UP = 2
-
-
-@dataclass(frozen=True)
-class Case:
-    """One network on one kind of input. `tau` None: neurons that do not leak."""
-
-    frame_shape: tuple[int, int, int]
-    steps: int
-    batch: int
-    snn: dict[str, Any]
-    classes: int = 10
-    tau: float | None = None
-    images: bool = True
-    spiking: bool = True
-    """Whether the last layer spikes."""
-
-
-CSNN: dict[str, Any] = {"architecture": "12C5-MP2-64C5-MP2-FC10", "neuron": "lif", "tau": 2.0, "readout": "rate"}
-CASES = {
-    "fmnist32": Case(
-        (1, 28, 28), 4, 64, {"architecture": "csnn", "channels": 32, "neuron": "if", "readout": "rate", "steps": 4}
-    ),
-    "fmnist128": Case(
-        (1, 28, 28), 4, 64, {"architecture": "csnn", "channels": 128, "neuron": "if", "readout": "rate", "steps": 4}
-    ),
-    "mnist": Case((1, 28, 28), 25, 64, CSNN | {"steps": 25}, tau=2.0),
-    "nmnist": Case((2, 34, 34), 25, 64, CSNN, tau=2.0, images=False),
-    "resnet18": Case(
-        (3, 32, 32),
-        4,
-        8,
-        {"architecture": "spiking_resnet18", "stem": "small", "neuron": "if", "readout": "current", "steps": 4},
-        spiking=False,
-    ),
-}
-
-
-class Unavailable(Exception):
-    """A variant that cannot be had here; the message is the note to print."""
 
 
 @dataclass
@@ -131,145 +90,13 @@ class Contender:
         self.optimizer.step()
 
 
-def our_network(case: Case) -> nn.Module:
-    model = build_section(Model, {"model_type": "SNN", "snn": case.snn}, "the benchmark")
-    return models.build(model, case.frame_shape, case.classes, seed=1)
-
-
-def batch_of(case: Case, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Bytes as numbers [1, B, P, H, W] for an image, else counts of 0 and 1 [T, B, P, H, W]; labels i64[B]."""
-    generator = torch.Generator().manual_seed(3)
-    shape = (1 if case.images else case.steps, case.batch, *case.frame_shape)
-    if case.images:
-        x = torch.randint(256, shape, generator=generator).float()
-    else:
-        x = (torch.rand(shape, generator=generator) < 0.05).float()
-    return x.to(device), torch.randint(case.classes, (case.batch,), generator=generator).to(device)
-
-
-def build_ours(case: Case, device: torch.device) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+def build_ours(case: Case, device: torch.device) -> Network:
     network = our_network(case).to(device).train()
     gain = RATE_GAIN if case.spiking else 1.0
     return network, lambda x: network(x) / gain
 
 
-def build_spikingjelly(
-    case: Case, device: torch.device, mode: str = "m"
-) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    """SpikingJelly's network with our weights; `mode`: all steps at once, or one after the other."""
-    layer, neuron, surrogate, functional = spikingjelly()
-    network = _spikingjelly_network(case, layer, neuron, surrogate).to(device).train()
-    copy_weights(our_network(case), network)
-    functional.set_step_mode(network, mode)
-
-    def forward(x: Tensor) -> Tensor:
-        frames = as_frames(case, x)
-        functional.reset_net(network)
-        if mode == "m":
-            return network(frames).mean(0)
-        return torch.stack([network(frame) for frame in frames]).mean(0)
-
-    return network, forward
-
-
-def as_frames(case: Case, x: Tensor) -> Tensor:
-    """What our networks see of a batch, [T, B, P, H, W]."""
-    return (x / 255).expand(case.steps, *x.shape[1:]) if case.images else torch.log1p(x)
-
-
-def spikingjelly() -> tuple[Any, Any, Any, Any]:
-    try:
-        from spikingjelly.activation_based import functional, layer, neuron, surrogate
-    except ImportError as error:
-        raise Unavailable(f"spikingjelly does not import: {error}") from error
-    return layer, neuron, surrogate, functional
-
-
-def _spikingjelly_network(case: Case, layer: Any, neuron: Any, surrogate: Any) -> nn.Module:
-    def spike() -> nn.Module:
-        options = {"surrogate_function": surrogate.ATan(), "detach_reset": True}
-        return neuron.IFNode(**options) if case.tau is None else neuron.LIFNode(tau=case.tau, **options)
-
-    if case.snn["architecture"] == "spiking_resnet18":
-        return _spikingjelly_resnet(case, neuron, surrogate, layer)
-    channels, height, _ = case.frame_shape
-    if case.snn["architecture"] == "csnn":
-        c = case.snn["channels"]
-        return nn.Sequential(
-            *(
-                layer.Conv2d(channels, c, 3, padding=1, bias=False),
-                layer.BatchNorm2d(c),
-                spike(),
-                layer.MaxPool2d(2, 2),
-            ),
-            *(layer.Conv2d(c, c, 3, padding=1, bias=False), layer.BatchNorm2d(c), spike(), layer.MaxPool2d(2, 2)),
-            *(layer.Flatten(), layer.Linear(c * 49, c * 16, bias=False), spike()),
-            *(layer.Linear(c * 16, case.classes, bias=False), spike()),
-        )
-    side = ((height - 4) // 2 - 4) // 2
-    return nn.Sequential(
-        *(layer.Conv2d(channels, 12, 5), layer.MaxPool2d(2, 2), spike()),
-        *(layer.Conv2d(12, 64, 5), layer.MaxPool2d(2, 2), spike()),
-        *(layer.Flatten(), layer.Linear(64 * side * side, case.classes), spike()),
-    )
-
-
-def _spikingjelly_resnet(case: Case, neuron: Any, surrogate: Any, layer: Any) -> nn.Module:
-    for name in ("torchvision", "torchvision.models", "torchvision.models.utils"):
-        if name not in sys.modules:
-            sys.modules[name] = types.ModuleType(name)
-    sys.modules["torchvision.models.utils"].load_state_dict_from_url = None  # type: ignore[attr-defined]
-    from spikingjelly.activation_based.model import spiking_resnet
-
-    network = spiking_resnet.spiking_resnet18(
-        spiking_neuron=neuron.IFNode,
-        surrogate_function=surrogate.ATan(),
-        detach_reset=True,
-        num_classes=case.classes,
-    )
-    network.conv1 = layer.Conv2d(case.frame_shape[0], 64, 3, padding=1, bias=False)
-    network.maxpool = nn.Identity()
-    return network
-
-
-def build_snntorch(case: Case, device: torch.device) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    """snnTorch's loop over the steps. Its Leaky resets one step later: the same network, not the same numbers."""
-    try:
-        import snntorch
-        from snntorch import surrogate, utils
-    except ImportError as error:
-        raise Unavailable(f"snntorch does not import: {error}") from error
-    if case.snn["architecture"] == "spiking_resnet18":
-        raise Unavailable("snntorch has no ResNet")
-    beta = 1.0 if case.tau is None else 1 - 1 / case.tau
-
-    def spike() -> nn.Module:
-        return snntorch.Leaky(beta=beta, spike_grad=surrogate.atan(), init_hidden=True, reset_mechanism="zero")
-
-    layers: list[nn.Module] = []
-    for module in our_network(case).modules():
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.MaxPool2d | nn.Flatten | nn.Linear):
-            layers.append(module)
-        elif type(module).__name__ == "Neuron":
-            layers.append(spike())
-    network = nn.Sequential(*layers).to(device).train()
-
-    def forward(x: Tensor) -> Tensor:
-        utils.reset(network)
-        return torch.stack([network(frame) for frame in as_frames(case, x)]).mean(0)
-
-    return network, forward
-
-
-def copy_weights(source: nn.Module, target: nn.Module) -> None:
-    """By order: both have the same layers."""
-    ours, theirs = list(source.parameters()), list(target.parameters())
-    with torch.no_grad():
-        for a, b in zip(ours, theirs, strict=True):
-            b.copy_(a)
-
-
-Builder = Callable[[Case, torch.device], tuple[nn.Module, Callable[[Tensor], Tensor]]]
+Builder = Callable[[Case, torch.device], Network]
 VARIANTS: dict[str, tuple[Builder, torch.dtype | None]] = {
     "ours": (build_ours, None),
     "ours-bf16": (build_ours, torch.bfloat16),
