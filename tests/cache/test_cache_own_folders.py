@@ -34,6 +34,16 @@ def test_folders_train_and_test_of_ones_own_are_kept_apart(tmp_path: Path, stora
     assert reader.manifest.splits["test"].per_class == (0, 1)
 
 
+def test_no_class_is_left_out_however_many_there_are(
+    tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("difflogic_tonic.cache.folders.SEARCH_FOLDERS", 2)
+    for part in ("", "train/"):
+        root = write(tmp_path / f"raw-{len(part)}", {f"{part}{name}/1.bin": atis() for name in "abcde"})
+        source = open_source(DATASETS["FOLDER"], root, storage, allow_subset=False, progress=False)
+        assert source.classes == tuple("abcde")
+
+
 def test_recordings_of_ones_own_may_have_different_formats(tmp_path: Path, storage: Storage) -> None:
     named = np.array([(10, 3, 1, 1)], [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "i1")])
     files = {"a/1.bin": atis(), "a/2.npy": npy(named), "b/1.txt": b"3 1 10 1\n2 2 20 0\n", "b/2.bin": atis()}

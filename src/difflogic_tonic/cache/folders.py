@@ -90,13 +90,21 @@ def _size(entry: os.DirEntry[str], facts: DatasetFacts) -> int:
 
 
 def folders_below(root: Path, stop: Callable[[Path], bool]) -> Iterator[Path]:
-    """`root` and the folders below it, level by level; not everything is searched, and nothing below a `stop`."""
+    """`root` and the folders below it, level by level; not everything is searched, and nothing below a `stop`.
+
+    Every `stop` that is met is in it, however many: what limits the search must not make a part of a dataset.
+    """
     level = [root]
     for _ in range(SEARCH_DEPTH):
         deeper: list[Path] = []
-        for folder in level[:SEARCH_FOLDERS]:
+        searched = 0
+        for folder in level:
+            is_end = stop(folder)
+            searched += not is_end
+            if searched > SEARCH_FOLDERS and not is_end:
+                continue
             yield folder
-            if stop(folder):
+            if is_end:
                 continue
             with storage_errors(folder, "looking for recordings"):
                 deeper += sorted(
