@@ -3,6 +3,8 @@
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,9 +81,14 @@ def test_statistics_of_a_large_split_are_made_from_evenly_spaced_frames(folder_o
 
 def test_durations_are_known_where_frames_are_spans_of_time(folder_of: Find) -> None:
     """Windows of 20 µs that advance by 10."""
-    lengths = np.array([1, 3])
-    assert durations_s(CacheReader(folder_of("times")).manifest, lengths).tolist() == [20e-6, 40e-6]  # type: ignore[union-attr]
-    assert durations_s(CacheReader(folder_of("counts")).manifest, lengths) is None
+    reader: Any = SimpleNamespace(offsets=np.array([0, 1, 4]), spans_us=np.empty((0, 2), np.int64))
+    assert durations_s(CacheReader(folder_of("times")).manifest, reader).tolist() == [20e-6, 40e-6]  # type: ignore[union-attr]
+    assert durations_s(CacheReader(folder_of("counts")).manifest, reader) is None
+
+
+def test_durations_of_kept_events_are_known_however_they_are_sliced(folder_of: Find) -> None:
+    reader: Any = SimpleNamespace(offsets=np.array([0, 1, 4]), spans_us=np.array([[5, 25], [7, 7]]))
+    assert durations_s(CacheReader(folder_of("counts")).manifest, reader).tolist() == [20e-6, 0]  # type: ignore[union-attr]
 
 
 def test_on_is_blue_off_is_orange_and_nothing_is_white(folder_of: Find) -> None:

@@ -62,6 +62,7 @@ class EventSplit:
         self.frame_shape, self.storage = self._recipe.frame_shape, self._recipe.storage
         self.frame_nbytes = self._recipe.frame_nbytes
         self.labels, self.recording_ids, self.n_events = packed.labels, packed.recording_ids, packed.n_events
+        self.spans_us = packed.spans_us
         self._paths = [paths[recording] for recording in self.recording_ids.tolist()]
         self._position = WIDTHS[position_words(self._sensor)]
         try:

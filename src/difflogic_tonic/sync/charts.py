@@ -13,7 +13,7 @@ from difflogic_tonic.cache.manifest import Manifest
 from difflogic_tonic.cache.summary import is_images
 from difflogic_tonic.cache.variants import describe
 from difflogic_tonic.sync.pictures import OFF_COLOUR, ON_COLOUR, hexadecimal, save_figure
-from difflogic_tonic.sync.sampling import Statistics, durations_s
+from difflogic_tonic.sync.sampling import Statistics
 
 BLUE, ORANGE = hexadecimal(ON_COLOUR), hexadecimal(OFF_COLOUR)
 NAMED_CLASSES = 20
@@ -83,11 +83,10 @@ def _events_per_class(axes: Axes, statistics: Statistics, manifest: Manifest) ->
 
 
 def _frames_per_recording(axes: Axes, statistics: Statistics, manifest: Manifest) -> None:
-    seconds = durations_s(manifest, statistics.n_frames)
-    if seconds is None:
+    if statistics.seconds is None:
         _histogram(axes, statistics.n_frames, "frames", "frames per recording", "recordings")
     else:
-        _histogram(axes, seconds, "duration (s)", "duration of recordings", "recordings")
+        _histogram(axes, statistics.seconds, "duration (s)", "duration of recordings", "recordings")
 
 
 def _events_per_frame(axes: Axes, statistics: Statistics, manifest: Manifest) -> None:

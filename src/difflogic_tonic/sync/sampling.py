@@ -39,7 +39,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Statistics:
-    """One split. Of all R recordings: labels, n_events and n_frames, each i64[R].
+    """One split. Of all R recordings: labels, n_events and n_frames, each i64[R], and how many seconds each lasts,
+    f64[R], where that is known (`durations_s`).
 
     Of `n_read` evenly spaced frames: per_frame i64[n_read], the sum of the counts of each; mean f64[P, H, W], the mean
     count of each pixel; values i64[256], how many pixels had each count.
@@ -49,6 +50,7 @@ class Statistics:
     labels: np.ndarray
     n_events: np.ndarray
     n_frames: np.ndarray
+    seconds: np.ndarray | None
     n_read: int
     per_frame: np.ndarray
     mean: np.ndarray
@@ -94,6 +96,7 @@ def measure(manifest: Manifest, reader: FrameSplit, split: str, read_bytes: int 
         labels=reader.labels,
         n_events=reader.n_events,
         n_frames=np.diff(reader.offsets),
+        seconds=durations_s(manifest, reader),
         n_read=n_read,
         per_frame=per_frame,
         mean=total / n_read,
@@ -121,15 +124,18 @@ def counts_of(manifest: Manifest, stored: np.ndarray) -> np.ndarray:
     return planes.sum(axis=2, dtype=np.uint8)
 
 
-def durations_s(manifest: Manifest, n_frames: np.ndarray) -> np.ndarray | None:
-    """Seconds that n_frames i64[R] frames last, to within one frame.
+def durations_s(manifest: Manifest, reader: FrameSplit) -> np.ndarray | None:
+    """Seconds that each recording lasts, f64[R]: of stored events exactly, else to within one frame.
 
-    None if the slicing does not tell, as frames of equally many events.
+    None if neither tells, as frames of equally many events.
     """
+    if len(reader.spans_us):
+        exactly: np.ndarray = np.diff(reader.spans_us, axis=1)[:, 0] / 1e6
+        return exactly
     parameters = manifest.parameters
     window = parameters.get("time_window") or parameters.get("frame_duration")
     if window is None or is_images(manifest):
         return None
     shared = overlap_units(parameters["overlap"], window)
-    seconds: np.ndarray = (window + (n_frames - 1) * (window - shared)) / 1e6
+    seconds: np.ndarray = (window + (np.diff(reader.offsets) - 1) * (window - shared)) / 1e6
     return seconds
