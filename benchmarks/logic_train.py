@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from difflogic_tonic.nets.logic import LogicNetwork
 
 IN_FEATURES, LAYERS, CLASSES, TAU = 2312, 4, 10, 10.0
-BYTES_PER_NEURON_SAMPLE = 36  # two reads and a write forward, four reads and two writes backward, 4 bytes each
+VALUES_PER_NEURON_SAMPLE = 9  # moved: two reads and a write forward, four reads and two writes backward
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Unavailable(Exception):
     """A peer that is not installed; the message is the note to print."""
 
 
-def our_network(case: Case, backend: str) -> LogicNetwork:
-    return LogicNetwork(IN_FEATURES, case.width, LAYERS, CLASSES, TAU, seed=1, backend=backend)
+def our_network(case: Case, backend: str, storage: str = "float32") -> LogicNetwork:
+    return LogicNetwork(IN_FEATURES, case.width, LAYERS, CLASSES, TAU, seed=1, backend=backend, storage=storage)
 
 
 def batch_of(case: Case) -> tuple[Tensor, Tensor]:
@@ -85,9 +85,9 @@ def batch_of(case: Case) -> tuple[Tensor, Tensor]:
 
 
 def build_ours(
-    case: Case, backend: str, compiled: bool = False
+    case: Case, backend: str, compiled: bool = False, storage: str = "float32"
 ) -> tuple[Callable[[Tensor], Tensor], list[nn.Parameter]]:
-    network = our_network(case, backend)
+    network = our_network(case, backend, storage)
     return (torch.compile(network, dynamic=False) if compiled else network), list(network.parameters())
 
 
@@ -145,6 +145,7 @@ def import_peer(package: str, module: str, stand_in: str) -> Any:
 
 VARIANTS: dict[str, Callable[[Case], tuple[Callable[[Tensor], Tensor], list[nn.Parameter]]]] = {
     "kernel": lambda case: build_ours(case, "cpu"),
+    "kernel-fp16": lambda case: build_ours(case, "cpu", storage="float16"),
     "eager": lambda case: build_ours(case, "eager"),
     "compile": lambda case: build_ours(case, "eager", compiled=True),
     "difflogic": build_difflogic,
@@ -166,11 +167,12 @@ def check_same(contenders: dict[str, Contender]) -> None:
     reference.step()
     for name, other in contenders.items():
         other.step()
-        assert abs(float(other.loss().detach() - reference.loss().detach())) < 1e-4, name
+        loss_error, gradient_error = (1e-3, 2e-3) if name == "kernel-fp16" else (1e-4, 1e-4)
+        assert abs(float(other.loss().detach() - reference.loss().detach())) < loss_error, name
         for ours, theirs in zip(reference.weights, other.weights, strict=True):
             assert ours.grad is not None
             assert theirs.grad is not None
-            assert float((ours.grad - theirs.grad).abs().max()) < 1e-4 * float(ours.grad.abs().max()), name
+            assert float((ours.grad - theirs.grad).abs().max()) < gradient_error * float(ours.grad.abs().max()), name
 
 
 def seconds_per_call(call: Callable[[], None], clock: Callable[[], float], repeats: int) -> float:
@@ -191,6 +193,11 @@ def time_rounds(
         for name, call in calls.items():
             times[name].append(seconds_per_call(call, clock, repeats[name]))
     return times
+
+
+def bytes_moved(name: str, case: Case) -> int:
+    """By a model that counts the values of neurons and nothing else."""
+    return (2 if name == "kernel-fp16" else 4) * VALUES_PER_NEURON_SAMPLE * LAYERS * case.width * case.batch
 
 
 def copy_rate(buffer_bytes: int) -> float:
@@ -248,7 +255,7 @@ def run_case(case: Case, names: list[str], rounds: int, threads: int, memory: bo
                 "ratio": statistics.median(a / b for a, b in zip(plain[name], plain["kernel"], strict=True)),
                 "ms_adam": 1e3 * statistics.median(adam[name]),
                 "ratio_adam": statistics.median(a / b for a, b in zip(adam[name], adam["kernel"], strict=True)),
-                "gb_per_s": BYTES_PER_NEURON_SAMPLE * LAYERS * case.width * case.batch / min(plain[name]) / 1e9,
+                "gb_per_s": bytes_moved(name, case) / min(plain[name]) / 1e9,
                 "peak_extra_mb": None,
             }
         )
@@ -276,12 +283,12 @@ def scaling(case: Case, rounds: int) -> float:
 def print_rows(rows: list[dict[str, Any]]) -> None:
     unit = "CPU" if rows[0]["threads"] == 1 else "wall"
     print(f"\n{rows[0]['case']}, {rows[0]['threads']} thread(s), {unit} ms per step")
-    print("  variant        median     min   ratio   with Adam   ratio   GB/s (36 B model)   peak extra MB")
+    print("  variant        median     min   ratio   with Adam   ratio   GB/s (9 values)   peak extra MB")
     for row in rows:
         peak = "-" if row["peak_extra_mb"] is None else f"{row['peak_extra_mb']:.0f}"
         print(
             f"  {row['variant']:12} {row['ms']:8.2f} {row['ms_min']:7.2f} {row['ratio']:7.1f} {row['ms_adam']:11.2f}"
-            f" {row['ratio_adam']:7.1f} {row['gb_per_s']:19.1f} {peak:>15}"
+            f" {row['ratio_adam']:7.1f} {row['gb_per_s']:17.1f} {peak:>15}"
         )
 
 

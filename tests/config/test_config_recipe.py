@@ -78,6 +78,10 @@ def test_a_pixel_is_as_many_bits_as_it_has_thresholds(logic: dict[str, Any], lev
             "thermometer_levels has no effect with encoding: binary; .* thermometer or distrib",
         ),
         ({"wiring_candidates": 4}, "wiring_candidates has no effect with wiring: unique; .* use wiring: learnable"),
+        ({"storage": "float16", "backend": "eager"}, "storage has no effect with backend: eager; .* auto or cpu"),
+        ({"storage": "float16", "backend": "triton"}, "storage has no effect with backend: triton"),
+        ({"storage": "float16", "wiring": "learnable"}, "storage has no effect with wiring: learnable"),
+        ({"storage": "float16", "architecture": "conv"}, "storage has no effect with architecture: conv; .* dense"),
         ({"conv": {"tree_depth": 2}}, "conv has no effect with architecture: dense; .* architecture: conv"),
         ({"recurrent": {"state": 9}}, "recurrent has no effect with architecture: dense; .* architecture: recurrent"),
         (

@@ -68,6 +68,7 @@ def test_a_run_with_a_temperature_schedule_resumes_to_the_bit(
         {"architecture": "conv", "conv": ConvTrees(channels=(4, 5)), "estimator": "gumbel", "parametrization": "walsh"},
         {"architecture": "recurrent", "recurrent": Recurrent(state=9), "estimator": "gumbel", "num_neurons": 120},
         {"encoding": "distributive", "thermometer_levels": 2, "estimator": "hard", "num_neurons": 210},
+        {"storage": "float16", "estimator": "gumbel"},
     ],
     ids=lambda logic: "-".join(str(value) for value in logic.values() if isinstance(value, str)),
 )

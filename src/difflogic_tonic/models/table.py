@@ -54,7 +54,12 @@ def build_difflogic(model: Model, frame_shape: FrameShape, classes: int, seed: i
         steps = RecurrentLogicNetwork(prod(planes), state, classes=classes, readout=readout, **common)
         return BinaryFrames(steps, encoder, sequence=True)
     dense = LogicNetwork(
-        prod(planes), classes=classes, input_shape=planes, wiring_candidates=logic.wiring_candidates, **common
+        prod(planes),
+        classes=classes,
+        input_shape=planes,
+        wiring_candidates=logic.wiring_candidates,
+        storage=logic.storage,
+        **common,
     )
     return BinaryFrames(dense, encoder)
 

@@ -26,7 +26,7 @@ FIXED = (
 """Keys that decide which samples come when, what the optimizer keeps, or what epochs are compared by. `data.slice` and
 the section of the model are fixed as well."""
 
-FREE_IN_MODEL = ("model.difflogic.backend", "model.snn.backend")
+FREE_IN_MODEL = ("model.difflogic.backend", "model.difflogic.storage", "model.snn.backend")
 """How a model is computed, not what."""
 
 IGNORED = ("base.job_id", "model.weights", "train.continue_from")

@@ -64,16 +64,20 @@ def run_on(
     head: Any,
     packed: bool,
     coefficients: Tensor | None = None,
+    storage: str = "float32",
 ) -> Tensor:
     """Logits float32[batch, classes] of the layers and the group sum `head` of `network`.
 
-    `coefficients`: float32[all neurons, 4] instead of what the layers would compute now.
+    `coefficients`: float32[all neurons, 4] instead of what the layers would compute now. `storage`: of cpu.STORAGES.
+    ConfigError for float16 in training by kernels other than those of the CPU; in evaluation it means nothing to them.
     """
+    if storage != "float32" and network.training and engine.module is not cpu:
+        raise ConfigError(f"storage {storage} is of the C kernel for CPUs, and the batch is on {x.device}; use float32")
     if x.is_floating_point():
         x = x.to(torch.float32)
     elif x.dtype not in (torch.uint8, torch.bool):
         x = x > 0
-    stack = _stack_of(engine, network, layers, head, packed)
+    stack = _stack_of(engine, network, layers, head, packed, storage)
     if coefficients is not None:
         return _tensor(engine.module.run_with_coefficients(stack, x, coefficients))
     temperature = layers[0].temperature
@@ -93,13 +97,15 @@ def _tensor(result: Any) -> Tensor:
     return result
 
 
-def _stack_of(engine: Engine, network: nn.Module, layers: list[LogicLayer], head: Any, packed: bool) -> Any:
+def _stack_of(
+    engine: Engine, network: nn.Module, layers: list[LogicLayer], head: Any, packed: bool, storage: str
+) -> Any:
     """The kernel's view of the wiring: made anew, and checked, whenever one of the buffers was written to.
 
     Kernels do not look where an index points, and a loaded state may hold anything.
     """
     wirings = [layer.wiring for layer in layers]
-    stamp = (engine.kernel, packed, head.classes, head.tau, *((w.data_ptr(), w._version) for w in wirings))
+    stamp = (engine.kernel, packed, storage, head.classes, head.tau, *((w.data_ptr(), w._version) for w in wirings))
     known = _STACKS.get(network)
     if known is not None and known[0] == stamp:
         return known[1]
@@ -112,6 +118,7 @@ def _stack_of(engine: Engine, network: nn.Module, layers: list[LogicLayer], head
         head.classes,
         head.tau,
         packed=packed,
+        **({"storage": storage} if engine.module is cpu else {}),
     )
     _STACKS[network] = (stamp, stack, wirings)  # kept alive, so that no other wiring can come to lie where these are
     return stack

@@ -17,18 +17,19 @@ from difflogic_tonic.nets.logic.cpu_build import KernelUnavailable, load_library
 log = logging.getLogger(__name__)
 
 VARIANTS: tuple[str, ...] = ("baseline", "AVX2", "AVX-512")
+STORAGES: tuple[str, ...] = ("float32", "float16")
+"""Of the values and gradients of neurons while a tile of samples goes through the network."""
 _KINDS = {torch.float32: 0, torch.uint8: 1, torch.bool: 1}
 _BITS = 2
+_NO_MEMORY, _NOT_FINITE = -1, 1
 
 
 class _Plan(ctypes.Structure):
     """`struct plan` of kernel/stack.c, field by field."""
 
     _fields_ = [
-        *(
-            (name, c_int64)
-            for name in ("variant", "threads", "batch", "in_features", "layers", "classes", "input_kind", "straight")
-        ),
+        *((name, c_int64) for name in ("variant", "threads", "batch", "in_features", "layers", "classes")),
+        *((name, c_int64) for name in ("input_kind", "straight", "half")),
         ("tau", c_float),
         ("inverse_temperature", c_float),
         ("widths", POINTER(c_int64)),
@@ -61,7 +62,8 @@ class Stack:
     """What the kernel needs to know besides numbers that are trained; built once and used for many calls.
 
     `wirings`: per layer int32[2, n] on the CPU, contiguous, indices checked. `variant` None is the processor's best.
-    `packed`: inputs are uint8[batch, ceil(in_features / 8)], first feature in the lowest bit.
+    `packed`: inputs are uint8[batch, ceil(in_features / 8)], first feature in the lowest bit. `storage`: of STORAGES; a
+    batch with values or gradients that are too large for float16 is computed again with float32.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Stack:
         tau: float,
         *,
         packed: bool = False,
+        storage: str = "float32",
         variant: int | None = None,
     ) -> None:
         for wiring in wirings:
@@ -98,7 +101,7 @@ class Stack:
         self._plan = _Plan()
         self._plan.variant = kernel.best_variant if variant is None else variant
         self._plan.in_features, self._plan.layers, self._plan.classes = in_features, len(wirings), classes
-        self._plan.tau = tau
+        self._plan.tau, self._plan.half = tau, storage == "float16"
         self._plan.widths, self._plan.wiring, self._plan.sparse = self._arrays
 
     def plan(self, x: Tensor, coefficients: Tensor) -> _Plan:
@@ -221,5 +224,15 @@ def _pointers(tensors: Sequence[Tensor]) -> Any:
 
 
 def _call(function: Any, plan: _Plan) -> None:
-    if function(ctypes.byref(plan)):
+    result = function(ctypes.byref(plan))
+    if result == _NOT_FINITE:
+        _say_once_too_large()
+        plan.half = 0
+        result = function(ctypes.byref(plan))
+    if result == _NO_MEMORY:
         raise MemoryError("no memory for one tile of the logic network per thread")
+
+
+@cache
+def _say_once_too_large() -> None:
+    log.warning("values or gradients beyond 65504 in a logic network: such batches are computed with float32 storage")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from difflogic_tonic.data.batch import unpack_bits
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic.backend import BACKENDS, find_engine, run_on
+from difflogic_tonic.nets.logic.cpu import STORAGES
 from difflogic_tonic.nets.logic.layer import LogicLayer, check_choice
 from difflogic_tonic.nets.logic.learnable import LearnableLayer, draw_candidates
 from difflogic_tonic.nets.logic.peer import COMPUTES
@@ -62,6 +63,7 @@ class LogicNetwork(nn.Module):
     `num_neurons` is the width of all `num_layers` layers, or one width per layer. `tau` None is `default_tau`.
     `init` None is residual above six layers, else random. `wiring` is one of WIRINGS, a function like those, or
     `learnable`: training chooses each input of a neuron among `wiring_candidates`.
+    `storage` float16 keeps the values and gradients of neurons in half precision within the C kernel for CPUs.
     `input_shape` (channels, rows, columns) is what structured wiring takes for the neighbourhood of features; the other
     wirings ignore it. All randomness of the start comes from `seed`: the global generator is neither read nor moved.
     """
@@ -82,6 +84,7 @@ class LogicNetwork(nn.Module):
         wiring: str | Callable[[Place, torch.Generator], Tensor] = "random",
         wiring_candidates: int = 8,
         input_shape: tuple[int, int, int] | None = None,
+        storage: str = "float32",
     ) -> None:
         super().__init__()
         widths = [num_neurons] * num_layers if isinstance(num_neurons, int) else list(num_neurons)
@@ -92,6 +95,12 @@ class LogicNetwork(nn.Module):
             raise ConfigError(
                 f"backend difflogic computes parametrization {COMPUTES[0]} with estimator {COMPUTES[1]},"
                 f" not {parametrization} with {estimator}; use auto"
+            )
+        check_choice("storage", storage, STORAGES)
+        if storage != "float32" and (backend not in ("auto", "cpu") or wiring == "learnable"):
+            raise ConfigError(
+                f"storage {storage} is for backend cpu or auto and fixed wiring, not {backend} with {wiring};"
+                " use float32"
             )
         if isinstance(wiring, str):
             check_choice("wiring", wiring, (*WIRINGS, "learnable"))
@@ -104,6 +113,7 @@ class LogicNetwork(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.in_features = in_features
         self.backend = backend
+        self.storage = storage
         self.layers = nn.ModuleList()
         for layer, (before, after) in enumerate(pairwise((in_features, *widths))):
             place = Place(before, after, layer, num_layers, classes, input_shape)
@@ -134,7 +144,7 @@ class LogicNetwork(nn.Module):
         fixed = all(layer.has_fixed_wiring for layer in self._layers())
         engine = find_engine(self.backend, x, self._layers()[0].weight) if fixed else None
         if engine is not None:
-            return run_on(engine, self, self._layers(), x, self.head, packed, coefficients)
+            return run_on(engine, self, self._layers(), x, self.head, packed, coefficients, self.storage)
         # sums over thousands of gates and their gradients need more digits than autocast would leave them
         with torch.autocast(x.device.type, enabled=False):
             return self._eager(unpack_bits(x, self.in_features, torch.uint8) if packed else x, coefficients)

@@ -1,42 +1,26 @@
 /* Training of a logic network on a CPU: the whole network per tile of samples, so that activations stay in the cache.
  *
  * Backward computes the tile's activations again instead of keeping those of the batch. Tiles belong to groups whose
- * number depends on the batch only; each group adds up its own gradients in tile order, and the groups are added in
- * order. So the result is the same to the bit for any number of threads.
+ * number depends on the batch and the storage only; each group adds up its own gradients in tile order, and the groups
+ * are added in order. So the result is the same to the bit for any number of threads.
+ *
+ * With `half` the values and gradients of a tile's neurons are kept in half precision; sums over samples or classes are
+ * those of floats, as is all arithmetic. A value that is too large is infinity, and shows in what is returned.
  */
 
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
 #include "crew.h"
 #include "variants.h"
-
-enum { INPUT_FLOAT, INPUT_BYTES, INPUT_BITS };
-
-/* Mirrored field by field in cpu.py; every pointer is to contiguous memory that outlives the call. */
-struct plan {
-    int64_t variant, threads, batch, in_features, layers, classes, input_kind, straight;
-    float tau, inverse_temperature;
-    const int64_t *widths;        /* [layers] */
-    const int32_t *const *wiring; /* [layers] -> [4, width + AHEAD]: a; b; both again, with the sign bit set where a
-                                     mention of an input is its first, a of a neuron before its b; AHEAD zeros each */
-    const uint8_t *sparse;         /* [layers]: whether the layer leaves some of its inputs out */
-    const float *const *logits;   /* [layers] -> [width, 16], or 0 where coefficients are given; `straight`: forward is
-                                     the likeliest gate, backward that of the softmax */
-    float *coefficients;          /* [all neurons, 4]: computed by forward from logits, else given */
-    float *norms;                 /* [all neurons, 2], with logits only */
-    const void *input;            /* [batch, in_features]: float, bytes or bits (little order, rows of whole bytes) */
-    float *output;                /* forward: [batch, classes] */
-    const float *grad_output;     /* backward: [batch, classes] */
-    float *const *grad_logits;    /* backward: [layers] -> [width, 16], with logits */
-    float *grad_coefficients;     /* backward: [all neurons, 4], without */
-    float *grad_input;            /* backward: float [batch, in_features] or 0 */
-};
+#include "plan.h"
 
 /* For the caller to compare with its own idea of the structure. */
 int logic_plan_size(void)
@@ -49,57 +33,49 @@ int logic_ahead(void)
     return AHEAD;
 }
 
+enum { DONE = 0, NO_MEMORY = -1, NOT_FINITE = 1 };
+
 struct job {
     const struct plan *plan;
     const struct variant *run;
-    int64_t neurons, inner, widest, tiles, groups, tiles_per_group;
-    int masked; /* the first layer may read its input as masks */
+    int64_t samples, neurons, inner, widest, tiles, groups, tiles_per_group;
+    int masked;          /* the first layer may read its input as masks */
+    const float *scales; /* [layers + 1]: how many times too large gradients are in the tiles, that of the input first */
+    atomic_int broken;
     struct crew crew;
 };
 
-static int tile_samples(const struct plan *p, int64_t tile)
+/* Remembers that a result is infinite or not a number. */
+static void check_finite(struct job *job, const float *x, int64_t count)
 {
-    int64_t left = p->batch - tile * TILE;
-    return left < TILE ? (int)left : TILE;
+    float sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += x[i] - x[i];
+    if (sum != 0)
+        atomic_store(&job->broken, 1);
 }
 
-static void masks_of_bits(const uint8_t *x, int64_t features, int samples, uint16_t *masks)
+static int tile_samples(const struct job *job, int64_t tile)
 {
-    int64_t stride = (features + 7) / 8;
-    for (int64_t q = 0; q < stride; q++) {
-        uint16_t columns[8] = {0};
-        for (int j = 0; j < samples; j++)
-            for (int k = 0; k < 8; k++)
-                columns[k] |= (uint16_t)((x[j * stride + q] >> k & 1) << j);
-        int64_t left = features - 8 * q;
-        memcpy(masks + 8 * q, columns, (size_t)(left < 8 ? left : 8) * sizeof *masks);
-    }
-}
-
-static void rows_of_floats(const float *x, int64_t features, int samples, float *rows)
-{
-    if (samples < TILE) /* the samples that are not there */
-        memset(rows, 0, (size_t)features * TILE * sizeof(float));
-    for (int64_t d = 0; d < features; d++, rows += TILE)
-        for (int j = 0; j < samples; j++)
-            rows[j] = x[j * features + d];
+    int64_t left = job->plan->batch - tile * job->samples;
+    return (int)(left < job->samples ? left : job->samples);
 }
 
 /* The input of a tile, as masks where that is enough (returns 1), else as rows (returns 0). */
-static int load_tile(const struct job *job, int64_t tile, float *rows, uint16_t *masks)
+static int load_tile(const struct job *job, int64_t tile, float *rows, void *masks)
 {
     const struct plan *p = job->plan;
-    int samples = tile_samples(p, tile), binary = 1;
-    int64_t first = tile * TILE, d = p->in_features;
+    int samples = tile_samples(job, tile), binary = 1;
+    int64_t first = tile * job->samples, d = p->in_features;
     const float *floats = (const float *)p->input + first * d;
     if (p->input_kind == INPUT_FLOAT)
         binary = job->run->masks_of_floats(floats, d, samples, masks);
     else if (p->input_kind == INPUT_BYTES)
         job->run->masks_of_bytes((const uint8_t *)p->input + first * d, d, samples, masks);
     else
-        masks_of_bits((const uint8_t *)p->input + first * ((d + 7) / 8), d, samples, masks);
+        job->run->masks_of_bits((const uint8_t *)p->input + first * ((d + 7) / 8), d, samples, masks);
     if (!binary)
-        rows_of_floats(floats, d, samples, rows);
+        job->run->rows_of_floats(floats, d, samples, rows);
     else if (job->masked)
         return 1;
     else
@@ -108,11 +84,11 @@ static int load_tile(const struct job *job, int64_t tile, float *rows, uint16_t 
 }
 
 /* All rows of the tile but those of the last layer; returns where the rows of the layer before the last start. */
-static const float *inner_forward(const struct job *job, float *rows, const uint16_t *masks, int masked)
+static const float *inner_forward(const struct job *job, float *rows, const void *masks, int masked)
 {
     const struct plan *p = job->plan;
     const float *c = p->coefficients;
-    float *in = rows, *out = rows + p->in_features * TILE;
+    float *in = rows, *out = rows + p->in_features * ROW;
     for (int64_t l = 0; l + 1 < p->layers; l++) {
         int64_t n = p->widths[l];
         const int32_t *a = p->wiring[l], *b = a + n + AHEAD;
@@ -121,7 +97,7 @@ static const float *inner_forward(const struct job *job, float *rows, const uint
         else
             job->run->layer_forward(in, out, n, a, b, c, (l ? p->widths[l - 1] : p->in_features) > NEAR_ROWS);
         in = out;
-        out += n * TILE;
+        out += n * ROW;
         c += 4 * n;
     }
     return in;
@@ -129,63 +105,64 @@ static const float *inner_forward(const struct job *job, float *rows, const uint
 
 static void forward_tile(void *argument, float *scratch, int64_t tile)
 {
-    const struct job *job = argument;
+    struct job *job = argument;
     const struct plan *p = job->plan;
-    float *rows = scratch, *sums = scratch + job->inner * TILE;
-    uint16_t *masks = (uint16_t *)(sums + p->classes * TILE);
+    float *rows = scratch, *sums = scratch + job->inner * ROW;
+    void *masks = sums + p->classes * job->samples;
     int64_t last = p->layers - 1, n = p->widths[last];
     const float *in = inner_forward(job, rows, masks, load_tile(job, tile, rows, masks));
     job->run->group_sums(in, sums, n, p->wiring[last], p->wiring[last] + n + AHEAD,
                          p->coefficients + 4 * (job->neurons - n), p->classes);
-    int samples = tile_samples(p, tile);
-    float *out = p->output + tile * TILE * p->classes;
+    int samples = tile_samples(job, tile);
+    float *out = p->output + tile * job->samples * p->classes;
     for (int j = 0; j < samples; j++)
         for (int64_t k = 0; k < p->classes; k++)
-            out[j * p->classes + k] = sums[k * TILE + j] / p->tau;
+            out[j * p->classes + k] = sums[k * job->samples + j] / p->tau;
+    check_finite(job, out, samples * p->classes);
 }
 
-static void backward_tile(const struct job *job, float *scratch, int64_t tile, float *gc, int fresh)
+static void backward_tile(struct job *job, float *scratch, int64_t tile, float *gc, int fresh)
 {
     const struct plan *p = job->plan;
-    float *rows = scratch, *z = scratch + job->inner * TILE;
-    float *gin = z + p->classes * TILE, *gout = gin + job->widest * TILE;
-    uint16_t *masks = (uint16_t *)(gout + job->widest * TILE);
-    int samples = tile_samples(p, tile), masked = load_tile(job, tile, rows, masks);
+    float *rows = scratch, *z = scratch + job->inner * ROW;
+    float *gin = z + p->classes * job->samples, *gout = gin + job->widest * ROW;
+    void *masks = gout + job->widest * ROW;
+    int samples = tile_samples(job, tile), masked = load_tile(job, tile, rows, masks);
     const float *in = inner_forward(job, rows, masks, masked);
-    const float *g = p->grad_output + tile * TILE * p->classes;
+    const float *g = p->grad_output + tile * job->samples * p->classes;
     for (int64_t k = 0; k < p->classes; k++)
-        for (int j = 0; j < TILE; j++)
-            z[k * TILE + j] = j < samples ? g[j * p->classes + k] / p->tau : 0;
+        for (int j = 0; j < job->samples; j++)
+            z[k * job->samples + j] = j < samples ? g[j * p->classes + k] / p->tau * job->scales[p->layers] : 0;
     int64_t done = job->neurons;
     for (int64_t l = p->layers - 1; l >= 0; l--) {
         int64_t n = p->widths[l], before = l ? p->widths[l - 1] : p->in_features;
         const int32_t *a = p->wiring[l] + 2 * (n + AHEAD), *b = a + n + AHEAD;
         done -= n;
-        float *down = l || p->grad_input ? gin : 0;
+        float *down = l || p->grad_input ? gin : 0, factor = job->scales[l] / job->scales[l + 1];
         if (down && p->sparse[l])
-            memset(down, 0, (size_t)before * TILE * sizeof(float));
+            memset(down, 0, (size_t)before * ROW * sizeof(float));
         if (l == p->layers - 1)
-            job->run->backward_groups(in, z, down, n, a, b, p->coefficients + 4 * done, gc + 4 * done, fresh, p->classes);
+            job->run->backward_groups(in, z, down, n, a, b, p->coefficients + 4 * done, factor, gc + 4 * done, fresh,
+                                      p->classes);
         else if (l == 0 && masked)
             job->run->first_backward(masks, gout, n, a, b, gc + 4 * done, fresh);
         else
-            job->run->backward_rows(in, gout, down, n, a, b, p->coefficients + 4 * done, gc + 4 * done, fresh);
+            job->run->backward_rows(in, gout, down, n, a, b, p->coefficients + 4 * done, factor, gc + 4 * done, fresh);
         gin = gout;
         gout = down;
         if (l)
-            in -= (l > 1 ? p->widths[l - 2] : p->in_features) * TILE;
+            in -= (l > 1 ? p->widths[l - 2] : p->in_features) * ROW;
     }
     if (p->grad_input) {
-        float *gx = p->grad_input + tile * TILE * p->in_features;
-        for (int j = 0; j < samples; j++)
-            for (int64_t d = 0; d < p->in_features; d++)
-                gx[j * p->in_features + d] = gout[d * TILE + j];
+        float *gx = p->grad_input + tile * job->samples * p->in_features;
+        job->run->floats_of_rows(gout, p->in_features, samples, 1 / job->scales[0], gx);
+        check_finite(job, gx, samples * p->in_features);
     }
 }
 
 static void backward_group(void *argument, float *scratch, int64_t group)
 {
-    const struct job *job = argument;
+    struct job *job = argument;
     int64_t first = group * job->tiles_per_group, end = first + job->tiles_per_group;
     float *gc = job->crew.shared + group * job->neurons * 4;
     for (int64_t tile = first; tile < end && tile < job->tiles; tile++)
@@ -219,7 +196,7 @@ static void mix_chunk(void *argument, float *scratch, int64_t item)
 
 static void sum_chunk(void *argument, float *scratch, int64_t item)
 {
-    const struct job *job = argument;
+    struct job *job = argument;
     const struct plan *p = job->plan;
     int64_t layer, start, global, count;
     (void)scratch;
@@ -232,6 +209,11 @@ static void sum_chunk(void *argument, float *scratch, int64_t item)
         for (int64_t i = 0; i < count * 4; i++)
             total[i] += one[i];
     }
+    if (p->half) {
+        for (int64_t i = 0; i < count * 4; i++)
+            total[i] /= job->scales[layer + 1];
+        check_finite(job, total, count * 4);
+    }
     if (p->logits)
         job->run->mix_backward(p->logits[layer] + start * 16, p->inverse_temperature, count,
                                p->coefficients + global * 4, p->norms + global * 2, total,
@@ -240,7 +222,9 @@ static void sum_chunk(void *argument, float *scratch, int64_t item)
 
 static struct job new_job(const struct plan *p)
 {
-    struct job job = {.plan = p, .run = variant_of(p->variant), .inner = p->in_features, .widest = p->in_features};
+    struct job job = {.plan = p, .run = variant_of(p->variant, p->half != 0)};
+    job.samples = job.run->samples;
+    job.inner = job.widest = p->in_features;
     for (int64_t l = 0; l < p->layers; l++) {
         job.neurons += p->widths[l];
         if (l + 1 < p->layers) {
@@ -249,7 +233,7 @@ static struct job new_job(const struct plan *p)
         }
     }
     job.masked = job.run->first_forward && p->layers > 1 && !p->grad_input;
-    job.tiles = (p->batch + TILE - 1) / TILE;
+    job.tiles = (p->batch + job.samples - 1) / job.samples;
     job.tiles_per_group = (job.tiles + MAX_GROUPS - 1) / MAX_GROUPS;
     job.groups = job.tiles ? (job.tiles + job.tiles_per_group - 1) / job.tiles_per_group : 0;
     return job;
@@ -263,19 +247,33 @@ static int64_t chunks(const struct plan *p)
     return count;
 }
 
-/* Logits of the batch. 0, or -1 where there is no memory. */
+/* Space for a mask of each input, in floats: no more than a whole one each. */
+static int64_t scratch_floats(const struct job *job)
+{
+    const struct plan *p = job->plan;
+    return job->inner * ROW + p->classes * job->samples + p->in_features;
+}
+
+static int run(struct job *job)
+{
+    if (crew_run(&job->crew, job->plan->threads))
+        return NO_MEMORY;
+    return job->plan->half && atomic_load(&job->broken) ? NOT_FINITE : DONE;
+}
+
+/* Logits of the batch. NOT_FINITE: with `half` some are not, and floats might do. */
 int logic_forward(const struct plan *p)
 {
     struct job job = new_job(p);
     job.crew.job = &job;
-    job.crew.scratch_floats = (job.inner + p->classes) * TILE + (p->in_features + 1) / 2;
+    job.crew.scratch_floats = scratch_floats(&job);
     if (p->logits) {
         job.crew.phase[job.crew.phases] = mix_chunk;
         job.crew.items[job.crew.phases++] = chunks(p);
     }
     job.crew.phase[job.crew.phases] = forward_tile;
     job.crew.items[job.crew.phases++] = job.tiles;
-    return crew_run(&job.crew, p->threads);
+    return run(&job);
 }
 
 /* Gradients of a batch of at least one sample; `coefficients` and `norms` are those of the forward call. */
@@ -284,11 +282,14 @@ int logic_backward(const struct plan *p)
     struct job job = new_job(p);
     job.crew.job = &job;
     job.crew.shared_floats = job.groups * job.neurons * 4;
-    job.crew.scratch_floats = (job.inner + p->classes + 2 * job.widest) * TILE + (p->in_features + 1) / 2;
+    job.crew.scratch_floats = scratch_floats(&job) + 2 * job.widest * ROW;
+    float scales[p->layers + 1];
+    set_scales(p, scales);
+    job.scales = scales;
     job.crew.phase[0] = backward_group;
     job.crew.items[0] = job.groups;
     job.crew.phase[1] = sum_chunk;
     job.crew.items[1] = chunks(p);
     job.crew.phases = 2;
-    return crew_run(&job.crew, p->threads);
+    return run(&job);
 }

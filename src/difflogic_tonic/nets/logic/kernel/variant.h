@@ -1,17 +1,28 @@
 /* All of the kernel that depends on the width of vectors: include with LANES and NAME(x) defined. */
 
 #include "vectors.h"
-#include "tile.h"
+#include "half.h"
 #include "mix.h"
 
-static const struct variant NAME(variant) = {
-    NAME(layer_forward), NAME(group_sums),   NAME(backward_rows), NAME(backward_groups),
-    NAME(mix),           NAME(mix_backward), NAME(masks_of_floats), NAME(masks_of_bytes), NAME(rows_of_masks),
-#if LANES == 16
-    NAME(first_forward), NAME(first_backward),
-#else
-    0, 0,
-#endif
-};
+#define SAMPLES 16
+#define MASK uint16_t
+#define VALUE float
+#define ROWS(x) NAME(x)
+#define LOAD_ROW(p) LOAD(p)
+#define STORE_ROW(p, v) STORE(p, v)
+#define VALUE_OF_BIT(bit) ((float)(bit))
+#include "tile.h"
 
+/* Twice the samples in half the bytes each: a row is one line of the cache either way. */
+#define SAMPLES 32
+#define MASK uint32_t
+#define VALUE uint16_t
+#define ROWS(x) NAME(x##_half)
+#define LOAD_ROW(p) LOAD_HALF(p)
+#define STORE_ROW(p, v) STORE_HALF(p, v)
+#define VALUE_OF_BIT(bit) ((uint16_t)((bit) * 0x3c00))
+#include "tile.h"
+
+#undef LOAD_HALF
+#undef STORE_HALF
 #include "vectors_end.h"
