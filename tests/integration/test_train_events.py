@@ -86,9 +86,11 @@ def test_a_resume_with_another_slicing_is_refused_wherever_it_is_written(workpla
         run(workplace, "events", "--resume")
 
 
-def test_a_resume_with_another_text_of_the_slicing_function_is_refused(
-    workplace: Any, monkeypatch: pytest.MonkeyPatch
+def test_another_text_of_the_slicing_function_is_refused_by_a_resume_and_told_by_an_evaluation(
+    workplace: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from difflogic_tonic.train.evaluation import evaluate_run
+
     text = "import numpy as np\n\ndef whole(events, H, W):\n    counts = np.zeros((1, 2, H, W), int)\n"
     text += "    np.add.at(counts, (0, events['p'], events['y'], events['x']), 1)\n    return counts\n"
     source = workplace.root / "slicer_of_resume.py"
@@ -100,6 +102,12 @@ def test_a_resume_with_another_text_of_the_slicing_function_is_refused(
     source.write_text(text.replace(", 1)", ", 2)"))
     with pytest.raises(ResumeMismatch, match=r"the source of data\.slice\.custom_slicing has changed"):
         run(workplace, "events", "--resume", words=words)
+    capsys.readouterr()
+    for now, changed in ((source.read_text(), True), (text, False)):
+        source.write_text(now)
+        evaluate_run("job", "best", "cpu", StoragePaths(workplace.scratch, workplace.project))
+        said = "".join(capsys.readouterr())
+        assert ("the source of data.slice.custom_slicing has changed since this model was trained" in said) == changed
 
 
 def test_a_model_is_evaluated_again_on_its_own_slicing(workplace: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ class ModelFile:
     """A model with all that is needed to build it again and to know what it was trained on.
 
     `model` is the state dict, on the CPU. `config` is the resolved training config as plain data, `fingerprint` the
-    one of the frame cache, `frame_shape` (P, H, W), `metrics` the evaluation of exactly these weights.
+    one of the frame cache, `frame_shape` (P, H, W), `metrics` the evaluation of exactly these weights. `code` has the
+    SHA-256 of the source of each function of one's own, by the config key that names it.
     """
 
     job_id: str
@@ -33,6 +34,7 @@ class ModelFile:
     model: dict[str, Any]
     metrics: dict[str, Any]
     format: int = FORMAT
+    code: dict[str, str] = field(default_factory=dict)
 
 
 def save_model(path: Path, model: ModelFile) -> None:

@@ -30,6 +30,7 @@ from difflogic_tonic.train.inputs import (
 )
 from difflogic_tonic.train.losses import evaluation_loss
 from difflogic_tonic.train.preflight import is_out_of_memory
+from difflogic_tonic.train.resume import changed_code
 from difflogic_tonic.train.spike_statistics import look_at_spikes, metrics_of, spike_lines, warn_of_busy_layers
 from difflogic_tonic.train.tally import Tally
 from difflogic_tonic.train.temperature import set_temperature_after
@@ -58,6 +59,8 @@ def evaluate_run(
     path = storage.project.models_dir(job_id) / f"{which}.pt"
     saved = load_model(path)
     config = build_section(TrainConfig, saved.config, f"the config in {path}")
+    for line in changed_code(saved.code, config):
+        log.warning("%s", line)
     variant = find_variant_of(saved, config, storage)
     inputs = open_inputs(config, variant.path, variant.place_name, device)
     shape = sample_shape(config, inputs.manifest)

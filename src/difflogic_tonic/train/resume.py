@@ -88,6 +88,16 @@ def code_digests(config: TrainConfig) -> dict[str, str]:
     return {key: source_digest(key, name) for key, name in named.items() if is_own_code(name)}
 
 
+def changed_code(before: dict[str, str], config: TrainConfig) -> Iterator[str]:
+    """A line for each function of one's own of which `before` has another digest than its source has now."""
+    for key, digest in code_digests(config).items():
+        if before.get(key, digest) != digest:
+            yield (
+                f"the source of {key} has changed since this model was trained (SHA-256 {before[key][:12]}, now "
+                f"{digest[:12]}): what follows is computed with the new one"
+            )
+
+
 def changes(before: Any, after: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Dotted keys whose values differ, with both values; None for a key that one side lacks."""
     if isinstance(before, dict) and isinstance(after, dict):

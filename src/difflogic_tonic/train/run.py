@@ -118,6 +118,7 @@ class Run:
                 step=trained.step,
                 model=trained.model,
                 metrics=trained.metrics,
+                code=identity.code,
             ),
         )
 
