@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
+
+from difflogic_tonic.errors import ConfigError
 
 pytestmark = pytest.mark.integration
 
@@ -77,8 +80,6 @@ FAMILIES: dict[str, tuple[bool, dict[str, Any], dict[str, Any]]] = {
 def test_a_run_stopped_at_any_time_ends_as_one_that_was_not(
     family: str, laboratory: Any, image_storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
     from difflogic_tonic.errors import STOPPED
     from difflogic_tonic.runs.signals import StopRequest
     from difflogic_tonic.train.saving import Saver
@@ -139,6 +140,30 @@ def test_what_is_drawn_in_an_evaluation_is_drawn_again(
     measured = [line for line in capsys.readouterr().out.splitlines() if "accuracy" in line]
     evaluate_run("job", "best", "cpu", StoragePaths(laboratory.scratch, laboratory.project))
     assert measured == [line for line in capsys.readouterr().out.splitlines() if "accuracy" in line]
+
+
+def test_a_run_on_another_device_than_the_saved_one_takes_the_neurons_that_fit(
+    laboratory: Any, image_storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from difflogic_tonic.config import StoragePaths
+    from difflogic_tonic.train.evaluation import evaluate_run
+
+    write(laboratory, image_storage, {"architecture": "8C5-MP4-FC10"}, epochs=1)
+    laboratory.main()
+    path = laboratory.project / "models" / "job" / "best.pt"
+    saved = torch.load(path, weights_only=False)
+    saved["config"]["model"]["snn"]["backend"] = "compiled"  # as if from a GPU
+    torch.save(saved, path)
+    assert evaluate_run("job", "best", "cpu", StoragePaths(laboratory.scratch, laboratory.project)) == 0
+
+
+def test_neurons_that_the_device_does_not_have_are_refused_before_there_is_a_run(
+    laboratory: Any, image_storage: Path
+) -> None:
+    write(laboratory, image_storage, {"architecture": "8C5-MP4-FC10", "backend": "compiled"}, epochs=1)
+    with pytest.raises(ConfigError, match=r"neuron backend compiled: .*; auto takes what there is"):
+        laboratory.main()
+    assert not (laboratory.project / "runs" / "job").exists()
 
 
 def test_a_run_says_what_it_computes_in_and_both_accuracies(laboratory: Any, image_storage: Path) -> None:

@@ -38,12 +38,13 @@ def test_the_cases_hold_on_a_gpu():
 
 
 def test_without_a_cuda_device_there_is_a_reason_and_one_line_in_the_log(caplog):
-    neuron_gpu._why_not.cache_clear()
+    neuron_gpu._tell.cache_clear()
     try:
-        reason = neuron_gpu.why_not(torch.device("cpu"))
-        assert neuron_gpu.why_not(torch.device("cpu")) == reason
+        reason = neuron_gpu.why_not(torch.device("cpu"), tell=False)
+        assert not caplog.records, "who refuses this device says so, and nothing runs in plain torch"
+        assert neuron_gpu.why_not(torch.device("cpu")) == neuron_gpu.why_not(torch.device("cpu")) == reason
     finally:
-        neuron_gpu._why_not.cache_clear()
+        neuron_gpu._tell.cache_clear()
     assert isinstance(reason, str)
     assert [record.message.endswith(reason) for record in caplog.records] == [True]
 

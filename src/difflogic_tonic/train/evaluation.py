@@ -10,6 +10,7 @@ from torch import nn
 
 from difflogic_tonic import cache, models
 from difflogic_tonic.config import StoragePaths, TrainConfig
+from difflogic_tonic.config.networks import Model
 from difflogic_tonic.config.sections import build_section
 from difflogic_tonic.errors import CacheMissing, ConfigError, DatasetMismatch, OutOfMemory
 from difflogic_tonic.models.discretise import netlist_report
@@ -64,7 +65,7 @@ def evaluate_run(
     variant = find_variant_of(saved, config, storage)
     inputs = open_inputs(config, variant.path, variant.place_name, device)
     shape = sample_shape(config, inputs.manifest)
-    model = models.build(config.network, shape, len(saved.classes), config.base.seed, config.view)
+    model = models.build(_on_any_device(config.network), shape, len(saved.classes), config.base.seed, config.view)
     model.load_state_dict(saved.model)
     set_temperature_after(model, config, saved.step, len(inputs.train))
     if (spikes or save_es is not None) and config.model.model_type != "SNN":
@@ -88,6 +89,11 @@ def evaluate_run(
     if save_es is not None:
         draw_encoder(model, inputs, save_es, device)
     return 0
+
+
+def _on_any_device(model: Model) -> Model:
+    """`model` with the kernels of neurons that fit where it is evaluated, which may not be where it was trained."""
+    return model.model_copy(update={"snn": model.snn.model_copy(update={"backend": "auto"})})
 
 
 def draw_encoder(model: nn.Module, inputs: Inputs, folder: Path, device: torch.device, samples: int = DRAWN) -> None:

@@ -15,6 +15,7 @@ from difflogic_tonic.data import Batches
 from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
 from difflogic_tonic.nets.logic import has_hard_mode
 from difflogic_tonic.nets.spiking.model import SpikingModel
+from difflogic_tonic.nets.spiking.neurons import find_kernels
 from difflogic_tonic.nets.spiking.recompute import Recompute
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.train.fit import BatchSource, Phase
@@ -164,7 +165,8 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_
     """The network of `config` on `device`.
 
     `with_weights`: ready to train, with `model.weights` loaded if there are any, or else thresholds found in the data;
-    False: everything will come from a checkpoint. `ConfigError` for sizes that do not fit the prepared frames.
+    False: everything will come from a checkpoint. `ConfigError` for sizes that do not fit the prepared frames, and for
+    kernels of neurons that `device` does not have.
     """
     if config.model.model_type == "DiffLogic":
         try:
@@ -174,6 +176,8 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_
     check_counts(config, inputs.manifest)
     classes = len(inputs.manifest.classes)
     model = models.build(config.network, inputs.sample_shape, classes, config.base.seed, config.view)
+    if config.model.model_type == "SNN" and config.model.snn.backend != "auto":
+        find_kernels(config.model.snn.backend, device)
     if isinstance(model, SpikingModel) and config.train.recompute:
         model.recompute = Recompute(config.train.recompute_steps)
     if with_weights and config.model.weights is not None:

@@ -22,17 +22,23 @@ _BLOCK = 512
 _OPTIONS = {"BLOCK": _BLOCK, "num_warps": 4, "enable_fp_fusion": False}
 
 
-def why_not(device: torch.device) -> str | None:
-    """Why the kernels cannot run on `device`; None where they can. Logs one line; asks once per process and device."""
-    return _why_not(device.type, device.index)
+def why_not(device: torch.device, tell: bool = True) -> str | None:
+    """Why the kernels cannot run on `device`; None where they can. Asks once per process and device.
+
+    `tell`: also log, once, that plain torch takes their place.
+    """
+    reason = _why_not(device.type, device.index)
+    if tell and reason is not None:
+        _tell(device.type, reason)
+    return reason
+
+
+_why_not = cache(why_no_triton)
 
 
 @cache
-def _why_not(kind: str, index: int | None) -> str | None:
-    reason = why_no_triton(kind, index)
-    if reason is not None:
-        log.warning("spiking neurons on %s run in plain torch, which is several times slower: %s", kind, reason)
-    return reason
+def _tell(kind: str, reason: str) -> None:
+    log.warning("spiking neurons on %s run in plain torch, which is several times slower: %s", kind, reason)
 
 
 def forward(

@@ -98,7 +98,7 @@ class Neuron(StepModule):
     def forward(self, x: Tensor, steps: PackedSteps) -> Tensor:
         """Currents [sum(counts), ...], or static ones [counts[0], ...], to spikes (0 or 1) [sum(counts), ...] of the
         same dtype."""
-        kernels = _find_kernels(self.backend, x)
+        kernels = find_kernels(self.backend, x.device)
         v, share = steps.recall(self), self.share()
         if kernels is None:
             trace = trace_neurons(x.to(torch.float32), steps.counts, self.rule, share, v)
@@ -122,17 +122,17 @@ class Neuron(StepModule):
         return f"{self.rule}, backend={self.backend!r}"
 
 
-def _find_kernels(backend: str, x: Tensor) -> ModuleType | None:
-    """The kernels for x; None for the reference."""
+def find_kernels(backend: str, device: torch.device) -> ModuleType | None:
+    """The kernels of `backend` on `device`; None for the reference. `ConfigError` for one that has none there."""
     if backend == "reference":
         return None
-    if backend in ("auto", "fused") and x.is_cpu:
+    if backend in ("auto", "fused") and device.type == "cpu":
         return neuron_cpu
     if backend == "fused":
-        raise ConfigError(f"neuron backend fused: input on {x.device}; use compiled or auto")
-    if backend == "auto" and not x.is_cuda:
+        raise ConfigError(f"neuron backend fused: input on {device}; use compiled or auto")
+    if backend == "auto" and device.type != "cuda":
         return None
-    reason = neuron_gpu.why_not(x.device)
+    reason = neuron_gpu.why_not(device, tell=backend == "auto")
     if reason is None:
         return neuron_gpu
     if backend == "compiled":
