@@ -124,6 +124,9 @@ def test_a_run_goes_on_from_a_checkpoint_and_resumes_without_it(spiking: Any, tm
     assert [row["epoch"] for row in rows] == [3]
     per_epoch = rows[0]["step"] // 3
     assert rows[0]["step"] == 3 * per_epoch
+    with pytest.raises(ConfigError, match=r"is at the end of epoch 2, and train\.epochs is 2"):
+        spiking.main("--override", f"{going_on} train.epochs=2", job="again")
+    assert spiking.main("--override", f"{going_on} train.epochs=3", job="again") == 0, "what was refused left no run"
     path.unlink()
     assert spiking.main("--resume", "--override", f"{going_on} train.epochs=4", job="on") == 0
     assert [row["epoch"] for row in spiking.rows("on") if row["kind"] == "epoch"] == [3, 4]

@@ -45,18 +45,15 @@ def started(workshop: Any) -> tuple[Any, Any]:
     return workshop.state(config), config
 
 
-def test_it_goes_on_behind_the_epoch_with_weights_and_moments(
-    started: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_it_goes_on_behind_the_epoch_with_weights_and_moments(started: Any, tmp_path: Path) -> None:
     state, config = started
     torch.save(foreign(state), tmp_path / "checkpoint_latest.pth")
-    with caplog.at_level("INFO"):
-        go_on_from(tmp_path / "checkpoint_latest.pth", state, config, STEPS)
+    said = go_on_from(tmp_path / "checkpoint_latest.pth", state, config, STEPS)
     assert (state.progress.epoch, state.progress.step) == (2, 2 * STEPS)
     assert all(bool((value == 1).all()) for value in state.model.state_dict().values())
     for place, weight in enumerate(state.model.parameters()):
         assert bool((state.optimizer.state[weight]["momentum_buffer"] == place).all())
-    assert "after epoch 2 of 4; its best test epoch had 75.00%" in caplog.text
+    assert "after epoch 2 of 4; its best test epoch had 75.00%" in said
     assert state.optimizer.param_groups[0]["lr"] == config.training.rate  # the schedule's, not the file's
 
 

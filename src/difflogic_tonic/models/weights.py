@@ -72,7 +72,8 @@ def read_checkpoint(path: Path, key: str) -> Any:
         ):  # about pickle protocols: the reader is a user, and an error follows
             return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # the first sentence: what torch advises after it would run what is in the file
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         raise CheckpointCorrupt(
             f"{key}: {path} is not a file of weights as saved by torch.save(model.state_dict(), …): {reason}"
         ) from None

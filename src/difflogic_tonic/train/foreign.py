@@ -5,7 +5,6 @@ learning rate schedule: rates here are a function of the position, so the schedu
 the samples and the random numbers are our own from there on.
 """
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,9 @@ KEY = "train.continue_from"
 MOMENTS = {"sgd": {"momentum_buffer"}, "adam": {"step", "exp_avg", "exp_avg_sq"}}
 """What an optimizer remembers of a weight; AdamW as Adam."""
 
-log = logging.getLogger(__name__)
 
-
-def go_on_from(path: Path, state: TrainingState, config: TrainConfig, steps_per_epoch: int) -> None:
-    """Put a new `state` where the checkpoint in `path` was saved: at the end of its epoch.
+def go_on_from(path: Path, state: TrainingState, config: TrainConfig, steps_per_epoch: int) -> str:
+    """Put a new `state` where the checkpoint in `path` was saved, at the end of its epoch. Returns a line to log.
 
     Raises `ConfigError` for a checkpoint of another network or optimizer, one that is already at the end, or no
     checkpoint at all, and `CheckpointCorrupt` for a file that cannot be read. Nothing in the file is run.
@@ -49,7 +46,7 @@ def go_on_from(path: Path, state: TrainingState, config: TrainConfig, steps_per_
     state.progress.step = done * steps_per_epoch
     best = content.get("max_test_acc")
     shown = f"; its best test epoch had {100 * best:.2f}%" if isinstance(best, float) and 0 <= best <= 1 else ""
-    log.info("going on from %s after epoch %d of %d%s", path, done, config.train.epochs, shown)
+    return f"going on from {path} after epoch {done} of {config.train.epochs}{shown}"
 
 
 def _put_moments(state: TrainingState, content: dict[str, Any], name: str, path: Path) -> None:

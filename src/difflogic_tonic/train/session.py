@@ -78,8 +78,11 @@ def train(request: Request, stop: StopRequest) -> int:
             amp_before = None if found is None else found[0].get("amp")
             state, inputs = build_state(request.config, storage, device, found is None, amp_before)
             refused = probe_fp16(state, inputs, request.config)
+            gone_on = None
             if found is not None:
                 check_data(found[0], state.identity)
+            elif (path := request.config.train.continue_from) is not None:  # before there is a run that it would end
+                gone_on = go_on_from(path, state, request.config, steps_per_epoch(inputs, request.config))
         with restart_advice(checkpoints):
             folder = open_run(storage, job_id, request.start, has_checkpoint=found is not None)
         # Once more inside, so that status.json gets the translated error.
@@ -93,8 +96,8 @@ def train(request: Request, stop: StopRequest) -> int:
                 state.restore(found[0])
                 at = state.progress
                 log.info("resumed from %s (epoch %d, step %d)", found[1].path, at.epoch + 1, at.step)
-            elif (path := request.config.train.continue_from) is not None:
-                go_on_from(path, state, request.config, -(-len(inputs.train) // request.config.train.accumulate))
+            elif gone_on is not None:
+                log.info("%s", gone_on)
             remove_leftovers(storage, job_id)
             return Run(request.config, storage, folder, state, inputs, checkpoints, device).train(stop)
 
@@ -161,6 +164,11 @@ def build_state(
         code,
     )
     return TrainingState(model, build_optimizer(config.training, model), precision, identity), inputs
+
+
+def steps_per_epoch(inputs: Inputs, config: TrainConfig) -> int:
+    """Optimizer steps of an epoch, as `fit.Plan` has them."""
+    return -(-len(inputs.train) // config.train.accumulate)
 
 
 def probe_fp16(state: TrainingState, inputs: Inputs, config: TrainConfig) -> str | None:
