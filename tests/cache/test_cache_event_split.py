@@ -155,6 +155,9 @@ def test_a_function_that_makes_no_frame_is_an_error_that_names_the_recording(pac
     slicer.write_text("import numpy as np\ndef none(events, H, W):\n    return np.zeros((0, 2, H, W), int)\n")
     with pytest.raises(ConfigError, match=r"halves:none: made 0 frames of Train/\d/\d+\.bin; expected at least one"):
         CacheReader(packed.path, Slice(custom_slicing="halves:none")).split("train")
+    for missing in ("halves:nothing", "nowhere:nothing"):
+        with pytest.raises(ConfigError, match=rf"^data\.slice\.custom_slicing: {missing}: .* no "):
+            CacheReader(packed.path, Slice(custom_slicing=missing)).split("train")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

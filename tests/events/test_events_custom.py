@@ -34,6 +34,9 @@ def of_floats(events, H, W):
 def a_list(events, H, W):
     return [1]
 
+def nothing(events, H, W):
+    return np.zeros((0, 2, H, W), int)
+
 def negative(events, H, W):
     return np.full((1, 2, H, W), -1)
 
@@ -95,6 +98,7 @@ def test_counts_that_are_too_large_saturate(module: Path):
         ("of_floats", r"returned float64\[1, 2, 2, 5\]"),
         ("a_list", "returned list for a.es"),
         ("negative", "returned counts below 0"),
+        ("nothing", "made 0 frames of a.es; expected at least one"),
         ("number", r"my_slicers\.py has no function number"),
         ("missing", r"my_slicers\.py has no function missing"),
     ],

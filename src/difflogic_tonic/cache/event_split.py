@@ -14,7 +14,7 @@ import numpy.typing as npt
 from difflogic_tonic.cache.manifest import again
 from difflogic_tonic.cache.reader import SplitReader, runs
 from difflogic_tonic.config import SensorSize
-from difflogic_tonic.config.slicing import Slicing
+from difflogic_tonic.config.slicing import Slice, Slicing
 from difflogic_tonic.errors import CacheCorrupt, ConfigError
 from difflogic_tonic.events.custom import count_custom
 from difflogic_tonic.events.framing import BY_TIME, as_stored
@@ -42,6 +42,8 @@ ENTRY_BYTES = 256
 
 WIDTHS: dict[int, "np.dtype[Any]"] = {1: np.dtype("<u2"), 2: np.dtype("<u4")}
 """Words of a number → its type."""
+
+CUSTOM_KEY = f"{Slice.section}.custom_slicing"
 
 log = logging.getLogger(__name__)
 
@@ -186,11 +188,12 @@ class EventSplit:
     def _custom(self, row: int) -> Frames:
         """All frames of a recording as one's own function makes them."""
         events = columns_of(self._positions(row, 0, int(self.n_events[row])), self._times(row), self._sensor)
-        made = as_stored(*count_custom(events, self._recipe, self._paths[row]), len(events), self._recipe).frames
+        counted = count_custom(events, self._recipe, self._paths[row], CUSTOM_KEY)
+        made = as_stored(*counted, len(events), self._recipe).frames
         expected = int(self.offsets[row + 1] - self.offsets[row]) if hasattr(self, "offsets") else len(made)
-        if not len(made) or len(made) != expected:
+        if len(made) != expected:
             raise ConfigError(
-                f"data.slice.custom_slicing: {self._recipe.custom}: made {len(made)} frames of {self._paths[row]}; "
-                f"expected {'at least one' if not len(made) else f'{expected}, as before'}"
+                f"{CUSTOM_KEY}: {self._recipe.custom}: made {len(made)} frames of {self._paths[row]}; "
+                f"expected {expected}, as before"
             )
         return made

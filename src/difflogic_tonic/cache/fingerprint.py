@@ -67,7 +67,8 @@ def parameters_of(config: PrepareConfig) -> dict[str, Any]:
 def slicing_parameters(slicing: Slicing) -> dict[str, Any]:
     """Those that decide which events are in which frame: how stored events are sliced is no parameter of theirs."""
     key, size = slicing.slicing
-    source = {"custom_source": source_digest(size)} if key == "custom_slicing" else {}
+    named = f"{slicing.section}.{key}"
+    source = {"custom_source": source_digest(size, named)} if key == "custom_slicing" else {}
     return {
         key: size,
         "overlap": slicing.overlap or 0,  # 0.0 means the same as 0

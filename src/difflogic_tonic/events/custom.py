@@ -22,12 +22,14 @@ KEY = "data.custom_slicing"
 Slicer: TypeAlias = Callable[[dict[str, npt.NDArray[Any]], int, int], npt.NDArray[np.integer]]
 
 
-def count_custom(events: Events, recipe: FrameRecipe, where: str) -> tuple[npt.NDArray[np.uint8], int]:
+def count_custom(events: Events, recipe: FrameRecipe, where: str, key: str = KEY) -> tuple[npt.NDArray[np.uint8], int]:
     """Counts u8[T, P, H, W] that the function of the recipe makes, clipped at 255, and how many pixels that concerns.
+
+    `key` of the config names the function, for errors.
 
     `ConfigError` if the function cannot be had or returns something else. What it raises itself is not caught.
     """
-    function, expected = load_function(recipe.custom), recipe.counted
+    function, expected = load_function(recipe.custom, key), recipe.counted
     columns: dict[str, npt.NDArray[Any]] = {
         "t": events.t.copy(),
         "x": events.x.copy(),
@@ -39,20 +41,22 @@ def count_custom(events: Events, recipe: FrameRecipe, where: str) -> tuple[npt.N
     if not isinstance(counts, np.ndarray) or counts.dtype.kind not in "biu" or counts.shape[1:] != shape:
         found = f"{counts.dtype}{list(counts.shape)}" if isinstance(counts, np.ndarray) else type(counts).__name__
         raise ConfigError(
-            f"{KEY}: {recipe.custom}: returned {found} for {where}; expected an array of integers "
+            f"{key}: {recipe.custom}: returned {found} for {where}; expected an array of integers "
             f"[T, {', '.join(map(str, shape))}]"
         )
-    if counts.size and counts.min() < 0:
-        raise ConfigError(f"{KEY}: {recipe.custom}: returned counts below 0 for {where}")
+    if not len(counts):
+        raise ConfigError(f"{key}: {recipe.custom}: made 0 frames of {where}; expected at least one")
+    if counts.min() < 0:
+        raise ConfigError(f"{key}: {recipe.custom}: returned counts below 0 for {where}")
     return np.minimum(counts, 255).astype(np.uint8), int(np.count_nonzero(counts > 255))
 
 
 @lru_cache(maxsize=8)
-def load_function(name: str) -> Slicer:
+def load_function(name: str, key: str = KEY) -> Slicer:
     """The function `module:function`. `ConfigError` if there is no such module or function."""
-    return own_code.load_own_function(KEY, name)
+    return own_code.load_own_function(key, name)
 
 
-def source_digest(name: str) -> str:
+def source_digest(name: str, key: str = KEY) -> str:
     """SHA-256 (hex) of the file in which the function is: also what it calls there decides its frames."""
-    return own_code.source_digest(KEY, name)
+    return own_code.source_digest(key, name)
