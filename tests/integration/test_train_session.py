@@ -234,13 +234,12 @@ def test_evaluating_a_run_that_is_not_there_is_one_line(laboratory: Any) -> None
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU", ""])
-def test_a_device_that_does_not_exist_is_a_usage_error(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_device_that_does_not_exist_is_a_usage_error(device: str) -> None:
     from difflogic_tonic.arguments import evaluate_parser, parse
 
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(ConfigError, match="expected auto, cpu, cuda or cuda:N") as refused:
         parse(evaluate_parser(), ["job", "--device", device])
-    assert ended.value.code == 2
-    assert "expected auto, cpu, cuda or cuda:N" in capsys.readouterr().err
+    assert refused.value.exit_code == 2
     for good in ("auto", "cpu", "cuda", "cuda:1"):
         assert parse(evaluate_parser(), ["job", "--device", good]).device == good
 
