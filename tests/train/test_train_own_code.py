@@ -19,6 +19,10 @@ from torch import optim
 def halved(parameters, learning_rate, weight_decay):
     return optim.NAdam(parameters, lr=learning_rate, weight_decay=weight_decay)
 
+def its_own(parameters, learning_rate, weight_decay):
+    first, *rest = parameters
+    return optim.SGD([{"params": [first], "lr": 0.5}, {"params": rest}], lr=learning_rate)
+
 def a_rate(parameters, learning_rate, weight_decay):
     return learning_rate
 """
@@ -46,6 +50,10 @@ def test_it_trains_and_follows_the_schedule(workshop: Any, module: Path) -> None
 def test_what_it_must_return(workshop: Any, module: Path) -> None:
     with pytest.raises(ConfigError, match=r"my_optimizers:a_rate returned float; expected an instance of torch\.optim"):
         workshop.state(workshop.config("MLP", optimizer="my_optimizers:a_rate"))
+    with pytest.raises(
+        ConfigError, match=r"its_own takes the learning rate 0\.5 and not the 0\.25 .* set train\.learning"
+    ):
+        workshop.state(workshop.config("MLP", optimizer="my_optimizers:its_own", learning_rate=0.25))
 
 
 def test_a_resume_after_a_change_of_its_source_is_refused(workshop: Any, module: Path) -> None:

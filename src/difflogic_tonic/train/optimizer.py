@@ -28,11 +28,20 @@ def build_optimizer(config: Train, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _own_optimizer(name: str, parameters: list[nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
-    """What the function `name` makes of weights, learning rate and weight decay. `ConfigError` if that is none."""
+    """What the function `name` makes of weights, learning rate and weight decay. `ConfigError` if that is none.
+
+    Also for one with a rate of its own.
+    """
     made = load_own_function("train.optimizer", name)(parameters, rate, decay)
     if not isinstance(made, torch.optim.Optimizer):
         raise ConfigError(
             f"train.optimizer: {name} returned {type(made).__name__}; expected an instance of torch.optim.Optimizer"
+        )
+    others = sorted({float(group["lr"]) for group in made.param_groups} - {rate})
+    if others:  # the schedule would write over them at the first step
+        raise ConfigError(
+            f"train.optimizer: {name} takes the learning rate {others[0]:g} and not the {rate:g} that it is given; set "
+            "train.learning_rate, which with train.schedule is that of all weights"
         )
     return made
 
