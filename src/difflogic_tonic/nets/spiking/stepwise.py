@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from difflogic_tonic.nets.spiking import recompute
+from difflogic_tonic.nets.spiking import chunks, recompute
 from difflogic_tonic.nets.spiking.hoist import can_hoist, may_hoist, repeated
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 
@@ -37,11 +37,19 @@ class StepSequential(StepModule, nn.Sequential):
 
 
 def in_order(modules: Iterable[nn.Module], x: Tensor, steps: PackedSteps) -> Tensor:
-    """x through `modules`, of which some know of time; recomputed in the backward pass if `steps` say so."""
+    """x through `modules`, of which some know of time; recomputed in the backward pass if `steps` say so.
+
+    On the CPU, convolutions and their pooling may see the frames in several calls: `chunks`.
+    """
     if steps.recompute is not None and steps.memory is None and torch.is_grad_enabled():
         return recompute.run(modules, x, steps, in_order)
-    for module in modules:
-        x = call_layer(module, x, steps)
+    for row in chunks.rows(modules):
+        size = chunks.size_of(row, x)
+        if size < len(x) and not steps.is_static(x):
+            x = chunks.through(row, x, size)
+        else:
+            for module in row:
+                x = call_layer(module, x, steps)
     return x
 
 
