@@ -84,6 +84,18 @@ def test_frames_in_chunks_give_what_all_of_them_give(in_pairs, lengths, recomput
         assert torch.allclose(got[name], value, rtol=0.02 if autocast else 1e-5, atol=0.02 if autocast else 1e-5), name
 
 
+def test_wide_convolutions_compute_in_another_layout_and_nobody_sees_it(monkeypatch):
+    torch.manual_seed(0)
+    steps = pack_steps(STEPS, SAMPLES, torch.tensor([5, 1, 3]), CPU)
+    network = StepSequential(nn.Conv2d(2, chunks.WIDE, 3), MaxPool2d(2), Neuron(NeuronRule(threshold=0.3)))
+    want = learnt(network, some_frames(steps), steps)
+    network.zero_grad()
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", chunks.WIDE * 8 * 6 * 4 * 2)
+    got = learnt(network, some_frames(steps), steps)
+    assert all(torch.allclose(got[name], value, atol=1e-5) for name, value in want.items())
+    assert chunks.through([network[0]], some_frames(steps), 2).is_contiguous()
+
+
 def test_chunks_are_about_equal_and_the_same_every_time(in_pairs):
     in_pairs()
     steps = PackedSteps([3, 2], torch.arange(3))

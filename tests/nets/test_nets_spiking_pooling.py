@@ -48,8 +48,9 @@ def test_what_is_not_a_number_shows():
     assert MaxPool2d(2)(x)[0, 0, 0, 1] == torch.inf
 
 
-def test_threads_change_nothing(monkeypatch):
-    x = torch.randn(3, 5, 14, 15)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_threads_change_nothing(monkeypatch, layout):
+    x = torch.randn(3, 5, 14, 15).to(memory_format=layout)
     alone = pooled(MaxPool2d(2), x)
     monkeypatch.setattr(neuron_cpu, "_SINGLE_THREADED", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
@@ -61,5 +62,18 @@ def test_images_too_small_for_a_window_are_refused_as_by_torch():
         MaxPool2d(2)(torch.ones(1, 1, 1, 5))
 
 
-def test_a_layout_of_channels_last_is_read_right():
-    assert_like_torch(torch.randn(2, 3, 6, 8).to(memory_format=torch.channels_last), 2)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("sides", [(6, 8), (7, 5), (2, 3)])
+@pytest.mark.parametrize("channels", [3, 20])
+def test_a_layout_of_channels_last_is_read_right_and_kept(channels, sides, dtype):
+    x = torch.randn(2, channels, *sides, generator=torch.Generator().manual_seed(5)).round(decimals=1)  # some are equal
+    x = x.to(dtype).to(memory_format=torch.channels_last)
+    assert_like_torch(x, 2)
+    assert MaxPool2d(2)(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_not_a_number_shows_in_a_layout_of_channels_last():
+    x = torch.tensor([[1.0, torch.nan, 2.0, 3.0], [2.0, 0.0, 4.0, torch.inf]]).view(1, 1, 2, 4).repeat(1, 3, 1, 1)
+    pooled = MaxPool2d(2)(x.to(memory_format=torch.channels_last))
+    assert pooled[0, :, 0, 0].isnan().all()
+    assert (pooled[0, :, 0, 1] == torch.inf).all()

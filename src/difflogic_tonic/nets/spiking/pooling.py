@@ -76,6 +76,77 @@ def _unpool_pairs(g: Any, place: Any, bits: Any, first: int, stride: int, pairs:
         pairs[plane, 2 * g.shape[1] :] = none
 
 
+@kernel
+def _pool_last(x: Any, shift: Any, first: int, stride: int, out: Any, place: Any) -> None:
+    """`_pool` for x [N, H, W, C]: the loop that is vectorised is the one over channels."""
+    for frame in range(first, x.shape[0], stride):
+        for row in range(out.shape[1]):
+            for i in range(out.shape[2]):
+                upper, lower = x[frame, 2 * row], x[frame, 2 * row + 1]
+                largest, at = out[frame, row, i], place[frame, row, i]
+                for k in range(out.shape[3]):
+                    a, b = upper[2 * i, k], upper[2 * i + 1, k]
+                    c, d = lower[2 * i, k], lower[2 * i + 1, k]
+                    best, which, value = a, np.uint8(0), number(a, shift)
+                    other = number(b, shift)
+                    if other > value or other != other:
+                        best, which, value = b, np.uint8(1), other
+                    other = number(c, shift)
+                    if other > value or other != other:
+                        best, which, value = c, np.uint8(2), other
+                    other = number(d, shift)
+                    if other > value or other != other:
+                        best, which = d, np.uint8(3)
+                    largest[k] = best
+                    at[k] = which
+
+
+@kernel
+def _unpool_last(g: Any, place: Any, first: int, stride: int, gx: Any) -> None:
+    """`_unpool` for g [N, H, W, C]."""
+    columns, none = g.shape[2], g.dtype.type(0)
+    for frame in range(first, g.shape[0], stride):
+        for row in range(g.shape[1]):
+            upper, lower = gx[frame, 2 * row], gx[frame, 2 * row + 1]
+            for i in range(columns):
+                gs, at = g[frame, row, i], place[frame, row, i]
+                for k in range(g.shape[3]):
+                    upper[2 * i, k] = gs[k] if at[k] == 0 else none
+                    upper[2 * i + 1, k] = gs[k] if at[k] == 1 else none
+                    lower[2 * i, k] = gs[k] if at[k] == 2 else none
+                    lower[2 * i + 1, k] = gs[k] if at[k] == 3 else none
+            upper[2 * columns :] = none
+            lower[2 * columns :] = none
+        gx[frame, 2 * g.shape[1] :] = none
+
+
+class _PoolLast(torch.autograd.Function):
+    """Of x [N, H, W, C], contiguous."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        n, height, width, channels = x.shape
+        out = torch.empty((n, height // 2, width // 2, channels), dtype=x.dtype)
+        place = torch.empty(out.shape, dtype=torch.uint8)
+        shift = np.uint32(0 if x.dtype == torch.float32 else 16)
+        arrays = words(x).reshape(x.shape), shift
+        results = words(out).reshape(out.shape), place.numpy()
+        over_threads(x.numel(), lambda first, stride: _pool_last(*arrays, first, stride, *results))
+        ctx.save_for_backward(place)
+        ctx.shape = x.shape
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (place,) = ctx.saved_tensors
+        gx = torch.empty(ctx.shape, dtype=grads[0].dtype)
+        arrays = words(grads[0].contiguous()).reshape(place.shape), place.numpy()
+        found = words(gx).reshape(gx.shape)
+        over_threads(gx.numel(), lambda first, stride: _unpool_last(*arrays, first, stride, found))
+        return gx
+
+
 class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -113,10 +184,13 @@ class MaxPool2d(nn.MaxPool2d):
     timeless = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """[.., C, H, W] to [.., C, H // size, W // size]."""
+        """[.., C, H, W] to [.., C, H // size, W // size], in the same layout of memory."""
         sizes = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
         if sizes == (2, 2, 0, 1, False, False) and x.is_cpu and x.dtype in STORAGES and min(x.shape[-2:]) > 1:
-            pooled: Tensor = _Pool.apply(x.contiguous())
+            if x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
+                pooled: Tensor = _PoolLast.apply(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            else:
+                pooled = _Pool.apply(x.contiguous())
             return pooled
         largest: Tensor = super().forward(x)
         return largest
