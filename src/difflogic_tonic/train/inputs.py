@@ -184,7 +184,26 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_
         models.load_weights(model, config.model.weights)
     elif with_weights:
         fit_thresholds(model, config, inputs.plain_train)
+    check_last_batch(model, config, inputs)
     return model.to(device)
+
+
+def check_last_batch(model: nn.Module, config: TrainConfig, inputs: Inputs) -> None:
+    """`ConfigError` if an epoch ends with a batch of one sample that batch normalisation has no statistics of.
+
+    A normalisation of dense outputs needs two numbers: two samples, or one at several steps.
+    """
+    alone = inputs.train.n_samples % inputs.train.batch_size == 1
+    images = config.facts.kind == "images"
+    one_step = config.view != "sequence" or (images and config.network.snn.steps == 1)
+    if not (alone and one_step and any(isinstance(module, nn.BatchNorm1d) for module in model.modules())):
+        return
+    size = inputs.train.batch_size
+    fitting = next(n for n in range(size + 1, size + inputs.train.n_samples + 2) if inputs.train.n_samples % n != 1)
+    raise ConfigError(
+        f"train.dataloader.batch_size: {size} leaves one of {inputs.train.n_samples:,} training samples for the last "
+        f"batch, too few for batch normalisation; use {fitting}"
+    )
 
 
 def evaluation_phases(model: nn.Module, inputs: Inputs) -> tuple[Phase, ...]:
