@@ -34,6 +34,18 @@ def test_folders_train_and_test_of_ones_own_are_kept_apart(tmp_path: Path, stora
     assert reader.manifest.splits["test"].per_class == (0, 1)
 
 
+@pytest.mark.parametrize(("key", "value", "default"), [("split", "fixed", "seeded"), ("test_fraction", 0.3, 0.1)])
+def test_how_to_choose_test_recordings_is_refused_where_folders_say_which_they_are(
+    tmp_path: Path, storage: Storage, key: str, value: Any, default: Any
+) -> None:
+    files = {f"train/{path}": content for path, content in OWN.items()} | {"test/wave/x.bin": atis()}
+    root = write(tmp_path / "raw", files)
+    with pytest.raises(ConfigError, match=rf"data\.{key}={value} has no effect: {root} .* test and train folders"):
+        reader_of("FOLDER", root, storage, sensor=[20, 10], **{key: value})
+    reader = reader_of("FOLDER", root, storage, sensor=[20, 10], **{key: default})
+    assert reader.manifest.splits["test"].n_recordings == 1
+
+
 def test_no_class_is_left_out_however_many_there_are(
     tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

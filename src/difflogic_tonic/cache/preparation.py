@@ -11,7 +11,7 @@ from difflogic_tonic import __version__
 from difflogic_tonic.cache.fingerprint import fingerprint_of, parameters_hash, parameters_of, short_fingerprint
 from difflogic_tonic.cache.manifest import SPLITS, Manifest, Recordings, split_facts
 from difflogic_tonic.cache.publish import complete_manifest, copy_variant, lock_path, publish
-from difflogic_tonic.cache.splits import ShardPlan, assign_splits, plan_shards
+from difflogic_tonic.cache.splits import ShardPlan, assign_splits, check_test_keys, plan_shards
 from difflogic_tonic.config import DatasetFacts, PrepareConfig, SensorSize
 from difflogic_tonic.errors import CacheCorrupt, ConfigError
 from difflogic_tonic.storage import Place, Storage, check_space, file_lock, reap_leftovers, storage_errors
@@ -78,6 +78,7 @@ def prepare_source(
     shard: tuple[int, int] | None = None,
 ) -> Prepared:
     """`prepare` with the recordings already opened."""
+    check_test_keys(config, source.recordings, source.describe)
     facts = facts_of(config, source)
     _recipe(config, facts)  # what cannot be made is an error before anything is read
     parameters = parameters_of(config)

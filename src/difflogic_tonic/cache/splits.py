@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from difflogic_tonic.cache.manifest import SPLITS
+from difflogic_tonic.config.prepare import DEFAULT_TEST_FRACTION, PrepareConfig
+from difflogic_tonic.errors import ConfigError
 
 
 class Labelled(Protocol):
@@ -30,6 +32,20 @@ class ShardPlan:
     name: str
     split: str
     rows: tuple[int, ...]
+
+
+def check_test_keys(config: PrepareConfig, recordings: Iterable[Labelled], where: str) -> None:
+    """`ConfigError` for a way to choose test recordings in the folder `where`, whose own folders say which they are."""
+    folders = {recording.split for recording in recordings}
+    if not folders or "all" in folders:
+        return
+    for key, default in (("split", "seeded"), ("test_fraction", DEFAULT_TEST_FRACTION)):
+        given = getattr(config.data, key)
+        if given not in (None, default):
+            raise ConfigError(
+                f"data.{key}={given} has no effect: {where} has recordings in {' and '.join(sorted(folders))} folders, "
+                "which are kept as they are; remove the key, or name a folder that has the folders of the classes"
+            )
 
 
 def assign_splits(
