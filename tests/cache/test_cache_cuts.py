@@ -162,6 +162,15 @@ def test_cut_gestures_become_frames(tmp_path: Path, storage: Storage) -> None:
     assert first[0, 1, 1, 3] == 1
 
 
+def test_a_table_in_which_only_a_class_changed_makes_another_variant(tmp_path: Path, storage: Storage) -> None:
+    root = write(tmp_path / "raw")
+    before = prepared(root, storage)
+    write(root, led_labels=TABLE.replace(b"11,300", b"10,300"))
+    after = prepared(root, storage)
+    assert [reader.split("train").labels.tolist() for reader in (before, after)] == [[0, 10], [0, 9]]
+    assert before.manifest.fingerprint != after.manifest.fingerprint
+
+
 def test_the_set_that_others_have_cut_is_told_apart_and_counted_by_its_own_numbers(
     tmp_path: Path, storage: Storage
 ) -> None:

@@ -78,11 +78,14 @@ def prepare_source(
     shard: tuple[int, int] | None = None,
 ) -> Prepared:
     """`prepare` with the recordings already opened."""
+    from difflogic_tonic.cache.cuts import CutSource
+
     check_test_keys(config, source.recordings, source.describe)
     facts = facts_of(config, source)
     _recipe(config, facts)  # what cannot be made is an error before anything is read
     parameters = parameters_of(config)
-    variant = _Variant(config, facts, source, parameters, fingerprint_of(parameters, source.recordings))
+    fingerprint = fingerprint_of(parameters, source.recordings, labelled=isinstance(source, CutSource))
+    variant = _Variant(config, facts, source, parameters, fingerprint)
     found = None if config.data.reset_cache else _fill_from_existing(variant, storage)
     if found:
         return found
