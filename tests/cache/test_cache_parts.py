@@ -1,5 +1,6 @@
 """Parts of a preparation side by side, some of which die."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,14 @@ def test_the_last_part_opens_every_shard(source: Any, storage: Storage, make_con
         opened.clear()
         prepared = prepare_source(make_config(), storage, source, shard=(number, 3))
     assert {shard.name for shard in prepared.manifest.shards} == set(opened)
+
+
+def test_a_part_that_starts_shows_in_the_time_of_the_folder(source: Any, storage: Storage, make_config: Make) -> None:
+    for _ in range(2):  # the second finds its shards and writes nothing
+        prepare_source(make_config(), storage, source, shard=(1, 2))
+        partial = partial_folder(storage)
+        assert partial.stat().st_mtime > 1000
+        os.utime(partial, (1000, 1000))
 
 
 def test_what_a_part_left_that_died_on_another_host_is_not_published(

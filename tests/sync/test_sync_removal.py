@@ -16,7 +16,7 @@ from difflogic_tonic.errors import CacheAmbiguous, CacheError, CacheMissing, Sto
 from difflogic_tonic.runs.folder import lease
 from difflogic_tonic.storage import Storage, file_lock
 from difflogic_tonic.sync.command import run
-from difflogic_tonic.sync.garbage import find_garbage
+from difflogic_tonic.sync.garbage import find_garbage, remove_garbage
 
 Command = Callable[..., Namespace]
 Make = Callable[..., None]
@@ -100,10 +100,38 @@ def test_a_variant_that_another_process_makes_is_not_removed(
 ) -> None:
     partial = one_variant.with_name(f"{one_variant.name}.partial")
     one_variant.rename(partial)
+    make_old(partial, 0.1)
     with file_lock(lock_path(one_variant)), pytest.raises(StorageError, match="is being made by another process"):
         run(command("--remove", one_variant.name), storage)
     assert run(command("--remove", one_variant.name), storage) == 0
     assert not partial.exists()
+
+
+def test_what_parts_may_be_building_anew_is_not_removed_for_an_hour(
+    storage: Storage, one_variant: Path, command: Command, capsys: Lines
+) -> None:
+    run(command(), storage)  # so that a good copy stays
+    partial = one_variant.with_name(f"{one_variant.name}.partial")
+    partial.mkdir()
+    (partial / "train-00000.h5").write_bytes(b"of a part, which holds no lock")
+    run(command("gc", "--yes"), storage)
+    assert "was written to in the last hour, perhaps by a part, and is kept" in capsys.readouterr().out
+    with pytest.raises(StorageError, match=r"perhaps by a part; wait, or add --yes"):
+        run(command("--remove", one_variant.name, "--place", "scratch"), storage)
+    assert (partial.exists(), one_variant.exists()) == (True, True)
+    make_old(partial, 0.1)
+    assert run(command("--remove", one_variant.name, "--place", "scratch"), storage) == 0
+    assert (partial.exists(), one_variant.exists()) == (False, False)
+
+
+def test_what_a_part_wrote_to_after_it_was_listed_is_kept(storage: Storage, one_variant: Path) -> None:
+    partial = one_variant.with_name(f"{one_variant.name}.partial")
+    partial.mkdir()
+    make_old(partial, 0.1)
+    (garbage,) = find_garbage(storage, days=7)
+    (partial / "train-00000.h5").write_bytes(b"shard")
+    assert not remove_garbage(storage, garbage)
+    assert partial.exists()
 
 
 def test_of_a_finished_run_the_newest_good_checkpoint_stays(storage: Storage, command: Command, make_job: Make) -> None:
@@ -197,6 +225,7 @@ def test_half_a_preparation_goes_when_it_is_old_or_the_variant_is_there(
     for folder in (beside, other):
         folder.mkdir()
         (folder / "train-00000.h5").write_bytes(b"half")
+    make_old(beside, 0.1)
     with file_lock(lock_path(one_variant)):
         run(command("gc", "--yes"), storage)
     assert beside.exists()

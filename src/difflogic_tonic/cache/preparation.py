@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,6 +205,8 @@ def _partial_folder(final: Path) -> Path:
     reap_leftovers(partial)
     with storage_errors(partial, "making a folder"):
         partial.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another process may publish it this moment
+            os.utime(partial)  # who cleans up goes by this, for parts hold no lock
     return partial
 
 

@@ -19,7 +19,7 @@ from difflogic_tonic.errors import RunExists
 from difflogic_tonic.runs.folder import RunFolder, job_folders, lease
 from difflogic_tonic.storage import Place, Storage, dead_leftovers, file_lock, storage_errors
 from difflogic_tonic.sync.inventory import PARTIAL
-from difflogic_tonic.sync.removal import take_away
+from difflogic_tonic.sync.removal import last_written, maybe_worked_on, take_away
 from difflogic_tonic.sync.usage import PARTS, count
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def remove_garbage(storage: Storage, garbage: Garbage) -> bool:
         return True
     if garbage.paths[0].name.endswith(PARTIAL):
         with file_lock(_lock_of(garbage.paths[0]), wait=False) as free:
-            if not free:
+            if not free or maybe_worked_on(garbage.paths[0]):
                 log.warning("%s is being worked on and is kept", garbage.paths[0])
                 return False
             _take_all(garbage.paths)
@@ -98,7 +98,7 @@ def _of_job(storage: Storage, job_id: str, before: float) -> Iterator[Garbage]:
         folders = job_folders(storage, job_id)
         folders.sort(key=lambda path: path == folder.path)  # last, so that an interrupted removal is found again
         resumable = any(path != folder.path and any(path.iterdir()) for path in folders)
-        if not resumable or max(_newest(path) for path in folders) < before:
+        if not resumable or max(last_written(path) for path in folders) < before:
             why = f"run {job_id} failed" + (", long ago" if resumable else " and left nothing to go on from")
             yield _garbage("failed run", folders, why, job_id)
 
@@ -155,23 +155,17 @@ def _unfinished(dataset: Path, before: float) -> Iterator[Garbage]:
             continue
         if f"{dot}{rest}" == PARTIAL:
             finished = complete_manifest(folder.with_name(name)) is not None
-            if finished or _newest(folder) < before:
+            if finished and maybe_worked_on(folder):
+                log.info("%s was written to in the last hour, perhaps by a part, and is kept", folder)
+            elif finished or last_written(folder) < before:
                 why = "was prepared after all" if finished else "its preparation was not gone on with"
                 yield _garbage("leftover", [folder], why)
-        elif rest.startswith("damaged-") and _newest(folder) < before:
+        elif rest.startswith("damaged-") and last_written(folder) < before:
             yield _garbage("leftover", [folder], "a damaged copy that was set aside")
 
 
 def _lock_of(partial: Path) -> Path:
     return lock_path(partial.with_name(partial.name.removesuffix(PARTIAL)))
-
-
-def _newest(path: Path) -> float:
-    """When something was last written in a folder (or file), seconds since 1970; now if it goes away meanwhile."""
-    try:
-        return max(entry.lstat().st_mtime for entry in (path, *path.rglob("*")))
-    except FileNotFoundError:
-        return time.time()
 
 
 def _garbage(kind: Kind, paths: Sequence[Path], why: str, job_id: str = "") -> Garbage:

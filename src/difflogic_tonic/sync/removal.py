@@ -1,6 +1,7 @@
 """Removing one variant: never the last complete copy unless told so, never one that somebody is making."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from difflogic_tonic.storage.places import PlaceName
 from difflogic_tonic.sync.inventory import PARTIAL, Copies, Copy, Inventory
 
 log = logging.getLogger(__name__)
+
+WORKED_ON_SECONDS = 3600
+"""Parts of a preparation (`--shard`) hold no lock: a folder in which something was written so lately may have some."""
 
 
 def choose(inventory: Inventory, wanted: str) -> Copies:
@@ -65,16 +69,32 @@ def doomed(variant: Copies, place: PlaceName | None, anyway: bool) -> list[Copy]
 def remove_copies(copies: Sequence[Copy], anyway: bool) -> list[Path]:
     """Remove copies, each at once for every reader, and what was being built of them; returns the folders removed.
 
-    StorageError if another process is making one of them, unless `anyway`.
+    StorageError if another process is making one of them, or parts perhaps are, unless `anyway`.
     """
+    finals = [copy.path.with_name(copy.path.name.removesuffix(PARTIAL)) for copy in copies]
+    for partial in (final.with_name(final.name + PARTIAL) for final in finals):
+        if not anyway and maybe_worked_on(partial):
+            raise StorageError(f"{partial} was written to in the last hour, perhaps by a part; wait, or add --yes")
     removed = []
-    for copy in copies:
-        final = copy.path.with_name(copy.path.name.removesuffix(PARTIAL))
+    for final in finals:
         with file_lock(lock_path(final), wait=False) as free:
             if not free and not anyway:
                 raise StorageError(f"{final} is being made by another process; wait for it, or add --yes")
             removed += [folder for folder in (final, final.with_name(final.name + PARTIAL)) if take_away(folder)]
     return removed
+
+
+def maybe_worked_on(partial: Path) -> bool:
+    """Whether parts may be building in this folder, going by when something was written there. False if absent."""
+    return partial.exists() and time.time() - last_written(partial) < WORKED_ON_SECONDS
+
+
+def last_written(path: Path) -> float:
+    """When something was last written in a folder (or file), seconds since 1970; now if it goes away meanwhile."""
+    try:
+        return max(entry.lstat().st_mtime for entry in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return time.time()
 
 
 def take_away(path: Path) -> bool:
