@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from difflogic_tonic.cache import prepare
 from difflogic_tonic.cache.sources import open_source
-from difflogic_tonic.config import DATASETS
+from difflogic_tonic.cache.summary import summary_lines
+from difflogic_tonic.config import DATASETS, PrepareConfig
 from difflogic_tonic.errors import ConfigError, DatasetMismatch, DatasetMissing, RecordingError, StorageError
 from difflogic_tonic.storage import Storage
 from raw_files import aedat2, atis, npy, png, reader_of, source_of, write
@@ -162,3 +164,17 @@ def test_an_empty_file_is_called_so(tmp_path: Path, storage: Storage) -> None:
     root = write(tmp_path / "raw", OWN | {"clap/z.aedat4": b""})
     with pytest.raises(RecordingError, match=r"clap/z\.aedat4 is empty; expected a recording; remove it"):
         reader_of("FOLDER", root, storage, sensor=[20, 10])
+
+
+@pytest.mark.parametrize("format", [None, "aedat2-dvs128"])
+def test_an_empty_file_is_an_empty_recording_where_those_are_skipped(
+    tmp_path: Path, storage: Storage, format: str | None
+) -> None:
+    files = {f"{label}/{n}.aedat": aedat2((3, 1, 0, 1)) for label in ("clap", "wave") for n in range(1, 4)}
+    root = write(tmp_path / "raw", files | {"clap/0.aedat": b""})  # the first, by which the camera is known
+    data = {"name": "FOLDER", "data_root": str(root), "on_empty": "skip", "format": format}
+    config = PrepareConfig.model_validate({"data": data})
+    prepared = prepare(config, storage, progress=False)
+    assert "  1 recordings without events were left out, clap/0.aedat first" in summary_lines(prepared, config)
+    assert prepared.manifest
+    assert sum(split.n_recordings for split in prepared.manifest.splits.values()) == 6

@@ -160,13 +160,15 @@ def frame_shard(job: Job, plan: ShardPlan, advance: Callable[[int], None], stop:
 
 
 def _frame(job: Job, recording: "Recording", data: bytes) -> "Framed":
-    from difflogic_tonic.events import frame_recording
+    from difflogic_tonic.events import Framed, frame_recording
     from difflogic_tonic.events.images import ImageRecipe, frame_image
     from difflogic_tonic.events.packed import pack_recording
 
     where, recipe = f"{job.source.describe}: {recording.path}", job.recipe
     if isinstance(recipe, ImageRecipe):
         return frame_image(data, recipe, where)
+    if not data and job.on_empty == "skip":  # in whatever format: most have no empty files
+        return Framed(np.empty((0, recipe.frame_nbytes), np.uint8), n_events=0, n_saturated=0)
     if recipe.format == AUTO:
         recipe = replace(recipe, format=format_of(job.source, recording, data))
     make = pack_recording if recipe.storage == "events" else frame_recording

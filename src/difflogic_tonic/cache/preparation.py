@@ -250,21 +250,22 @@ def _build_in(
 def facts_of(config: PrepareConfig, source: "Source") -> DatasetFacts:
     """The facts of a dataset, completed by what only its recordings tell: format, classes, and size of a frame.
 
-    `ConfigError` if neither the config nor the first recording tells the size.
+    `ConfigError` if neither the config nor the first recording (that is not skipped as empty) tells the size.
     """
     facts = config.facts
     layout = replace(facts.layout, format=source.format)
-    return replace(facts, layouts=(layout,), classes=source.classes, sensor=facts.sensor or _size_of(facts, source))
+    return replace(facts, layouts=(layout,), classes=source.classes, sensor=facts.sensor or _size_of(config, source))
 
 
-def _size_of(facts: DatasetFacts, source: "Source") -> SensorSize:
+def _size_of(config: PrepareConfig, source: "Source") -> SensorSize:
     from difflogic_tonic.cache.build import format_of
     from difflogic_tonic.events.formats import decode
     from difflogic_tonic.events.images import picture_size
 
-    first = source.recordings[0]
+    skip = config.data.on_empty == "skip"
+    first = next((each for each in source.recordings if each.size or not skip), source.recordings[0])
     where, data = f"{source.describe}: {first.path}", source.read(first)
-    if facts.kind == "images":
+    if config.facts.kind == "images":
         return SensorSize(*picture_size(data, where), polarities=3)
     found = decode(data, format_of(source, first, data), where)
     if found.width is None or found.height is None:
