@@ -92,8 +92,15 @@ def evaluate_run(
 
 
 def _on_any_device(model: Model) -> Model:
-    """`model` with the kernels of neurons that fit where it is evaluated, which may not be where it was trained."""
-    return model.model_copy(update={"snn": model.snn.model_copy(update={"backend": "auto"})})
+    """`model` with the kernels that fit where it is evaluated, which may not be where it was trained."""
+    logic = model.difflogic
+    anywhere = logic.backend if logic.backend == "eager" else "auto"
+    return model.model_copy(
+        update={
+            "snn": model.snn.model_copy(update={"backend": "auto"}),
+            "difflogic": logic.model_copy(update={"backend": anywhere}),
+        }
+    )
 
 
 def draw_encoder(model: nn.Module, inputs: Inputs, folder: Path, device: torch.device, samples: int = DRAWN) -> None:
