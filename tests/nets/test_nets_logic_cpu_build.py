@@ -47,6 +47,22 @@ def test_the_first_use_builds_into_the_cache_of_the_user_and_the_second_finds_it
 
 
 @needs_compiler
+def test_an_installation_builds_what_the_first_use_would(places):
+    assert cpu_build.main(["--cache"]) == 0
+    built = libraries(places)
+    cpu_build.load_library()
+    assert libraries(places) == built != []
+
+
+def test_an_installation_without_a_compiler_says_what_follows(places, monkeypatch, capsys):
+    without_compiler(monkeypatch)
+    assert cpu_build.main(["--cache"]) == 1
+    assert capsys.readouterr().err == (
+        "there is no gcc or cc on the PATH: logic networks will run in plain torch, which is slower\n"
+    )
+
+
+@needs_compiler
 def test_a_home_that_cannot_be_written_sends_the_library_to_a_private_temporary_folder(places):
     (places / "home" / ".cache").write_text("a file where a folder should be")
     cpu_build.load_library()

@@ -117,7 +117,17 @@ def _cache_folders() -> Iterator[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Build into the folder of the one argument (default: beside the sources), for installations and images."""
+    """Build into the folder of the one argument (default: beside the sources), for installations and images.
+
+    `--cache`: into the folder that the first use would build into, unless it is there.
+    """
+    if arguments == ["--cache"]:
+        try:
+            load_library()
+        except KernelUnavailable as error:
+            print(f"{error}: logic networks will run in plain torch, which is slower", file=sys.stderr)
+            return 1
+        return 0
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         print("error: there is no gcc or cc on the PATH; logic networks will run in plain torch", file=sys.stderr)
