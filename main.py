@@ -35,12 +35,12 @@ def main(argv: Sequence[str]) -> int:
         start = STARTS["fresh" if arguments.fresh else arguments.resume]
         if slurm_restart_count() > 0 and start in ("new", "fresh"):
             start = "auto"  # what was to be refused or set aside, the first start of this job has dealt with
-        with stop.interruptible():
+        with stop.leaving():
             from difflogic_tonic.train import rehearsal, session
 
         request = session.Request(config, start, argv, places)
         if arguments.classic is not None:
-            with stop.interruptible():
+            with stop.leaving():
                 from difflogic_tonic.train import classic
 
             return classic.train_classic(request, arguments.classic, arguments.override, stop, arguments.debug)

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -202,30 +205,51 @@ DEEP = {"architecture": "8C5-MP2-16C5-MP2-FC10", "steps": 120, "threshold": 0.5}
 """About 1.4 MB of activations for each image: much more, in a batch, than the heap has free when training begins."""
 
 
-def limited(laboratory: Any, n_bytes: int, job: str) -> Any:
-    """A process that may not have more than `n_bytes` of memory on top of what it has when its first epoch begins."""
-    import resource
+CONFINED = """
+import resource, sys
+from pathlib import Path
 
-    from difflogic_tonic.train import run
+import torch
 
-    def confine() -> None:
-        fit = run.fit
+import main
+from difflogic_tonic.errors import run_command
+from difflogic_tonic.train import run
 
-        def confined(*arguments: Any) -> bool:
-            status = Path("/proc/self/status").read_text()
-            (used,) = (1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:"))
-            resource.setrlimit(resource.RLIMIT_DATA, (used + n_bytes, used + n_bytes))
-            return fit(*arguments)
+n_bytes, config, warming_up, job = int(sys.argv[1]), *sys.argv[2:]
+torch.set_num_threads(1)
+assert run_command(main.main, [warming_up, "warm_" + job]) == 0  # compilers need more memory than there will be
+fit = run.fit
 
-        run.fit = confined  # type: ignore[attr-defined]
+def confined(*arguments):
+    status = Path("/proc/self/status").read_text()
+    (used,) = (1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:"))
+    resource.setrlimit(resource.RLIMIT_DATA, (used + n_bytes, used + n_bytes))
+    return fit(*arguments)
 
-    child = laboratory.fork(job=job, first=confine)
-    child.wait()
-    return child
+run.fit = confined
+sys.exit(run_command(main.main, [config, job]))
+"""
+
+
+def limited(laboratory: Any, repository: Path, n_bytes: int, warming_up: Path, job: str) -> Any:
+    """A process that may not have more than `n_bytes` of memory on top of what it has when its first epoch begins.
+
+    A new one, not a fork: what a process has freed it may use again, and ours has freed a lot.
+    """
+    places = {"PROJECT_STORAGE_DIR": str(laboratory.project), "SCRATCH_STORAGE_DIR": str(laboratory.scratch)}
+    arguments = [str(n_bytes), str(laboratory.config_path), str(warming_up), job]
+    return subprocess.run(
+        [sys.executable, "-c", CONFINED, *arguments],
+        cwd=repository,
+        env=os.environ | places | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_what_does_not_fit_in_memory_trains_in_parts_and_computed_again(
-    laboratory: Any, image_storage: Path, monkeypatch: pytest.MonkeyPatch
+    laboratory: Any, image_storage: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from difflogic_tonic.errors import OutOfMemory
     from difflogic_tonic.train import preflight
@@ -238,19 +262,22 @@ def test_what_does_not_fit_in_memory_trains_in_parts_and_computed_again(
         loader = {"dataloader": {"batch_size": batch_size}}
         write(laboratory, image_storage, DEEP, epochs=2, optimizer="sgd", learning_rate=0.2, **loader, **train)
 
+    parts_of_ten = {"accumulate": 4, "recompute": True, "recompute_steps": 10}
+    configure(10, **parts_of_ten)
+    warming_up = tmp_path / "warming_up.yaml"
+    warming_up.write_text(laboratory.config_path.read_text())
     configure(40)
     laboratory.main(job="whole")
     room = int(0.7 * estimates[0].activations)
-    failed = limited(laboratory, room, "failing")
-    assert failed.code == OutOfMemory.exit_code
-    (said,) = [line for line in failed.text.splitlines() if "out of memory" in line]
+    failed = limited(laboratory, repository, room, warming_up, "failing")
+    assert failed.returncode == OutOfMemory.exit_code, failed.stdout + failed.stderr
+    (said,) = [line for line in failed.stderr.splitlines() if "out of memory" in line]
     for key in ("batch_size 40", "train.accumulate", "train.recompute: true", "train.amp: bf16"):
         assert key in said
 
-    configure(10, accumulate=4, recompute=True, recompute_steps=10)
-    laboratory.main(job="compiling")  # kernels: their compiler needs more memory than there will be
-    fitting = limited(laboratory, room, "fitting")
-    assert fitting.code == 0, fitting.text
+    configure(10, **parts_of_ten)
+    fitting = limited(laboratory, repository, room, warming_up, "fitting")
+    assert fitting.returncode == 0, fitting.stdout + fitting.stderr
     whole, parts = laboratory.weights(job="whole"), laboratory.weights(job="fitting")
     assert whole["network.7.bias"].abs().max() > 1e-3  # it began at 0
     for name, weight in whole.items():

@@ -94,3 +94,24 @@ def test_listening_needs_neither_torch_nor_numpy(repository: Path) -> None:
     heavy = "{'torch', 'numpy', 'pydantic'}"
     code = f"import sys, difflogic_tonic.runs.signals; sys.exit(bool({heavy} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(repository / "src")}).returncode == 0
+
+
+LEAVING = """
+import os, signal
+from difflogic_tonic.runs.signals import listen
+
+stop = listen()
+with stop.leaving():
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+    except BaseException:
+        pass  # what an import may do with an exception
+    print("still here")
+"""
+
+
+def test_where_a_stop_ends_the_process_nothing_can_swallow_it() -> None:
+    ended = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, check=False)
+    assert ended.returncode == 75
+    assert ended.stderr == "stopped by SIGUSR1 before the first step\n"
+    assert ended.stdout == ""

@@ -28,6 +28,7 @@ class StopRequest:
         self.reason: str | None = None
         self._pid = os.getpid()
         self._raises = False
+        self._leaves = False
 
     def __bool__(self) -> bool:
         return self.reason is not None
@@ -52,6 +53,25 @@ class StopRequest:
         finally:
             self._raises = False
 
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Inside, a stop ends the process on the spot, also one asked for earlier.
+
+        For imports: they may swallow an exception, and leave a library behind that is there by half.
+        """
+        self._leaves = True
+        try:
+            if self:
+                self._leave()
+            yield
+        finally:
+            self._leaves = False
+
+    def _leave(self) -> None:
+        said = f"stopped by {self.reason} before the first step\n"
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, said.encode())
+        os._exit(self.exit_code)
+
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
             # A forked worker: `terminate()` of its pool sends SIGTERM and waits for it to die.
@@ -63,6 +83,8 @@ class StopRequest:
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nsecond Ctrl-C: leaving without saving\n")
             os._exit(INTERRUPTED)
         self.request(signal.Signals(number).name)
+        if self._leaves:
+            self._leave()
         if self._raises:
             raise StopNow(self.reason)
 
