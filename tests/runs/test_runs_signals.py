@@ -110,8 +110,11 @@ with stop.leaving():
 """
 
 
-def test_where_a_stop_ends_the_process_nothing_can_swallow_it() -> None:
-    ended = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, check=False)
+def test_where_a_stop_ends_the_process_nothing_can_swallow_it(repository: Path) -> None:
+    environment = {"PYTHONPATH": str(repository / "src")}
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVING], env=environment, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 75
     assert ended.stderr == "stopped by SIGUSR1 before the first step\n"
     assert ended.stdout == ""
