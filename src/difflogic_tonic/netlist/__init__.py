@@ -9,6 +9,7 @@
 | `simplify` | constants, wires, inverters, reconvergence, equal gates, dead gates      |
 | `counting` | gates by type, depth, unused inputs                                      |
 | `evaluate` | 64 samples per word: the reference for faster evaluators and exporters   |
+| `head`     | counting and comparing the outputs of the classes, as gates              |
 | `steps`    | circuits with a state, over the steps of a sequence                      |
 | `saving`   | JSON with a checksum                                                     |
 """
@@ -17,6 +18,7 @@ from difflogic_tonic.netlist.circuit import Netlist, netlist_from_layers
 from difflogic_tonic.netlist.counting import Counts, count
 from difflogic_tonic.netlist.evaluate import class_scores, evaluate, evaluate_words, pack_samples, unpack_samples
 from difflogic_tonic.netlist.gates import GATE_NAMES
+from difflogic_tonic.netlist.head import Headed, with_head
 from difflogic_tonic.netlist.saving import load_netlist, save_netlist
 from difflogic_tonic.netlist.simplify import simplify
 from difflogic_tonic.netlist.steps import one_step, step, step_scores
@@ -25,6 +27,7 @@ from difflogic_tonic.netlist.trees import TreeLayer, netlist_from_trees
 __all__ = [
     "GATE_NAMES",
     "Counts",
+    "Headed",
     "Netlist",
     "TreeLayer",
     "class_scores",
@@ -41,4 +44,5 @@ __all__ = [
     "step",
     "step_scores",
     "unpack_samples",
+    "with_head",
 ]
