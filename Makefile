@@ -1,7 +1,7 @@
 .PHONY: setup fmt lint check test smoke lock
 
 PYTHON := .venv/bin/python
-SHELL_SCRIPTS := $(wildcard *.sh helper_scripts/*.sh helper_scripts/*/*.sh) .ci/run
+SHELL_SCRIPTS := $(wildcard *.sh helper_scripts/*.sh helper_scripts/*/*.sh singularity/*.sh tests/*.sh tests/*/*.sh) .ci/run
 PYTHON_FILES := src tests benchmarks helper_scripts requirements $(wildcard *.py)
 
 setup:  ## .venv with everything that development needs

@@ -6,5 +6,6 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 helper_scripts/setup_environment.sh --dev
+tests/install_packages.sh
 # Files are spread over the cores; a test that measures nothing loses nothing by sharing them.
 exec .venv/bin/python -m pytest -n auto --dist loadfile -m "not gpu and not slow" "$@"

@@ -1,7 +1,9 @@
 """Fixtures shared by all rooms: where real recordings lie, and folders that look like a fresh machine."""
 
 import os
+import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,21 @@ def required(path: Path) -> Path:
     if not path.exists():
         pytest.skip(f"{path} is not there")
     return path
+
+
+def required_program(name: str) -> str:
+    """Path of a program of `tests/install_packages.sh`; without it a test fails in CI and is skipped elsewhere."""
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
+    if path is None:
+        reason = f"{name} is not installed; run tests/install_packages.sh {name}"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    return path
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """`program("yosys")` is its path, see `required_program`."""
+    return required_program
 
 
 @pytest.fixture(scope="session")
