@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-WRAPPERS = ("train.sh", "prepare_data.sh", "evaluate.sh", "check_and_sync_data.sh")
+WRAPPERS = ("train.sh", "prepare_data.sh", "evaluate.sh", "check_and_sync_data.sh", "report.sh")
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,10 @@ def test_help_needs_no_environment(fresh_checkout: Path, wrapper: str) -> None:
         (["train.sh", "--classic", "fmnist", "-chanels", "8"], "unknown -chanels (did you mean -channels?); it knows"),
         (["prepare_data.sh"], "the following arguments are required: CONFIG"),
         (["check_and_sync_data.sh", "--place", "scratch"], "error: --place belongs to --remove VARIANT; without"),
+        (
+            ["report.sh", "dashboard"],
+            "error: report.sh dashboard: the following arguments are required: --csv, --output",
+        ),
         (["evaluate.sh", ".."], "error: job id '..': expected letters"),
     ],
 )

@@ -5,6 +5,8 @@ answered before any environment is installed.
 |------------|--------------------------------------------------------------------------|
 | `commands` | the parser of each entry point                                           |
 | `classic`  | command lines of programs that users come from, as configs and overrides |
+| `report`   | the parser of `report.sh`, which has several commands                    |
+| `one_line` | a parser that complains in one line                                      |
 | `reading`  | a command line into checked arguments                                    |
 """
 
@@ -22,6 +24,7 @@ from difflogic_tonic.arguments.commands import (
     train_parser,
 )
 from difflogic_tonic.arguments.reading import parse
+from difflogic_tonic.arguments.report import report_parser
 
 __all__ = [
     "OVERRIDE_EXAMPLE",
@@ -34,6 +37,7 @@ __all__ = [
     "override_texts",
     "parse",
     "prepare_parser",
+    "report_parser",
     "sync_parser",
     "train_parser",
 ]

@@ -5,20 +5,15 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from difflogic_tonic.arguments.one_line import OneLineParser
+from difflogic_tonic.arguments.report import report_parser
 from difflogic_tonic.errors import ConfigError
 
 OVERRIDE_EXAMPLE = '--override "train.epochs=10 train.learning_rate=0.001"'
 CONFIGS_SHOWN = 6
 _JOB_ID = re.compile(r"(?!\.+$)(?!-)[A-Za-z0-9._-]{1,128}")
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaint is a `ConfigError`: one line, without the usage above it."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}; {self.prog} --help lists the arguments")
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -164,6 +159,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "prepare_data.py": prepare_parser,
     "evaluate.py": evaluate_parser,
     "check_and_sync_data.py": sync_parser,
+    "report.py": report_parser,
 }
 """Entry point → its command line."""
 

@@ -7,6 +7,8 @@
     ├── status.json           state, position and exit code, for scripts
     ├── metrics.jsonl         one line per measurement
     ├── summary.json          final numbers, when the run is finished
+    ├── predictions.npz       what the chosen model says of each test recording and frame
+    ├── confusion.json        which classes it takes for which
     ├── log.txt
     └── tensorboard/
 
@@ -73,6 +75,14 @@ class RunFolder:
     @property
     def summary(self) -> Path:
         return self.path / "summary.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.npz"
+
+    @property
+    def confusion(self) -> Path:
+        return self.path / "confusion.json"
 
     @property
     def log(self) -> Path:

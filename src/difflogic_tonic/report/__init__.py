@@ -1,0 +1,8 @@
+"""Reports over run folders: what came out, as tables and pictures. Nothing here trains, and no run is changed.
+
+| module      | what it holds                                                                 |
+|-------------|-------------------------------------------------------------------------------|
+| `command`   | command of `report.sh` → function                                             |
+| `finding`   | job ids, folders and patterns → run folders                                   |
+| `reading`   | a run folder → `RecordedRun`, with the reason of whatever is damaged in it    |
+"""
