@@ -1,4 +1,4 @@
-.PHONY: setup fmt lint check test smoke lock
+.PHONY: setup fmt lint check test test-cluster smoke lock
 
 PYTHON := .venv/bin/python
 SHELL_SCRIPTS := $(wildcard *.sh helper_scripts/*.sh helper_scripts/*/*.sh singularity/*.sh tests/*.sh tests/*/*.sh) .ci/run
@@ -22,6 +22,9 @@ check: lint  ## before every commit: lint and the fast tests
 
 test: setup  ## everything but gpu and slow
 	./run_tests.sh
+
+test-cluster: setup  ## the tests on a real SLURM, sshd and Apptainer, which they install (Debian, root or sudo) and start
+	./run_tests.sh -m cluster tests/cluster
 
 smoke: setup  ## the quick start, shortened
 	./train.sh configs/quickstart.yaml smoke --fresh --override "train.epochs=1"
