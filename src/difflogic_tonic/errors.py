@@ -19,7 +19,8 @@
     ├── CheckpointCorrupt 8
     ├── TrainingDiverged 9       non-finite loss
     ├── OutOfMemory 10
-    └── NetlistCorrupt 11        a netlist file
+    ├── NetlistCorrupt 11        a netlist file
+    └── ExportDiffers 12         an exported circuit does not compute what its network computes
 
 A message is one line: what, where, what was expected, and the next command to run. Anything that is not a `UserError`
 is our own mistake and keeps its traceback.
@@ -115,6 +116,10 @@ class OutOfMemory(UserError):
 
 class NetlistCorrupt(UserError):
     exit_code = 11
+
+
+class ExportDiffers(UserError):
+    exit_code = 12
 
 
 def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:

@@ -76,7 +76,7 @@ def refusal(path: Path) -> str:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 3}, "version 3, this program reads 1 and 2"),
+        ({"version": 4}, "version 4, this program reads 1 to 3"),
         ({"format": "other"}, 'is not a netlist: expected a JSON object with "format"'),
         ({"gates": "1g"}, "gates has characters other than"),
         ({"gates": "1é"}, "gates has characters other than"),

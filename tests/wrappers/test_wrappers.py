@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-WRAPPERS = ("train.sh", "prepare_data.sh", "evaluate.sh", "check_and_sync_data.sh", "report.sh")
+WRAPPERS = ("train.sh", "prepare_data.sh", "evaluate.sh", "deploy.sh", "check_and_sync_data.sh", "report.sh")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,7 @@ def test_help_needs_no_environment(fresh_checkout: Path, wrapper: str) -> None:
             ["report.sh", "dashboard"],
             "error: report.sh dashboard: the following arguments are required: --csv, --output",
         ),
+        (["deploy.sh", "export", "demo"], "the following arguments are required: --format"),
         (["evaluate.sh", ".."], "error: job id '..': expected letters"),
     ],
 )

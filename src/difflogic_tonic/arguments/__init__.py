@@ -6,6 +6,7 @@ answered before any environment is installed.
 | `commands` | the parser of each entry point                                           |
 | `classic`  | command lines of programs that users come from, as configs and overrides |
 | `report`   | the parser of `report.sh`, which has several commands                    |
+| `deployment` | the parser of `deploy.sh`, likewise                                    |
 | `one_line` | a parser that complains in one line                                      |
 | `reading`  | a command line into checked arguments                                    |
 """
@@ -23,6 +24,7 @@ from difflogic_tonic.arguments.commands import (
     sync_parser,
     train_parser,
 )
+from difflogic_tonic.arguments.deployment import deploy_parser
 from difflogic_tonic.arguments.reading import parse
 from difflogic_tonic.arguments.report import report_parser
 
@@ -33,6 +35,7 @@ __all__ = [
     "check_job_id",
     "checkout_path",
     "configs_near",
+    "deploy_parser",
     "evaluate_parser",
     "override_texts",
     "parse",

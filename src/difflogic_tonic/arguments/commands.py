@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from difflogic_tonic.arguments.one_line import OneLineParser
+from difflogic_tonic.arguments.deployment import deploy_parser
+from difflogic_tonic.arguments.one_line import OneLineParser, whole_number
 from difflogic_tonic.arguments.report import report_parser
 from difflogic_tonic.errors import ConfigError
 
@@ -123,7 +124,7 @@ def _add_show_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> N
     show.add_argument("dataset", metavar="DATASET", help="e.g. NMNIST")
     show.add_argument("--variant", metavar="START", default="", help="start of its fingerprint, if there are several")
     show.add_argument("--split", choices=("train", "val", "test"), default="train", help="default: train")
-    show.add_argument("--sample", type=_count, default=0, metavar="K", help="recording K of the split, from 0")
+    show.add_argument("--sample", type=whole_number, default=0, metavar="K", help="recording K of the split, from 0")
     show.add_argument("--slice", metavar="WORDS", help="how unsliced events are shown, e.g. 'time_bins=8 overlap=0.5'")
     show.add_argument("--output", type=Path, metavar="FOLDER", help="default: pictures/ in project storage")
 
@@ -141,17 +142,11 @@ def _add_gc_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> Non
     gc.add_argument("--yes", **absent, help="do not ask")
     gc.add_argument(
         "--days",
-        type=_count,
+        type=whole_number,
         default=7,
         metavar="N",
         help="what could still be gone on from is kept for so many days (default: 7)",
     )
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0, e.g. 3")
-    return int(text)
 
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
@@ -160,6 +155,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "evaluate.py": evaluate_parser,
     "check_and_sync_data.py": sync_parser,
     "report.py": report_parser,
+    "deploy.py": deploy_parser,
 }
 """Entry point → its command line."""
 

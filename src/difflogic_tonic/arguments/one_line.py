@@ -1,4 +1,4 @@
-"""A parser that complains in one line."""
+"""A parser that complains in one line, and the types of arguments that several parsers share."""
 
 import argparse
 from typing import NoReturn
@@ -11,3 +11,10 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{self.prog}: {message}; {self.prog} --help lists the arguments")
+
+
+def whole_number(text: str) -> int:
+    """A number from 0, as the type of an argument."""
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0, e.g. 3")
+    return int(text)

@@ -1,12 +1,23 @@
 """From a trained logic network to the circuit that it becomes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import nn
 
 from difflogic_tonic.errors import ConfigError
-from difflogic_tonic.netlist import Netlist, TreeLayer, count, netlist_from_layers, netlist_from_trees, simplify
+from difflogic_tonic.models.encoding import BinaryFrames, FrameShape
+from difflogic_tonic.netlist import (
+    Circuit,
+    InputCode,
+    Netlist,
+    TreeLayer,
+    count,
+    netlist_from_layers,
+    netlist_from_trees,
+    simplify,
+)
 from difflogic_tonic.nets.logic import ConvLogicNetwork, LogicConv, LogicLayer, LogicNetwork, RecurrentLogicNetwork
 
 
@@ -31,6 +42,18 @@ def to_netlist(model: nn.Module) -> Netlist:
     recurrent = [module for module in model.modules() if isinstance(module, RecurrentLogicNetwork)]
     head, n_state = (recurrent[0].head, recurrent[0].state) if recurrent else (network.head, 0)
     return netlist_from_layers(network.in_features, _dense_columns(network), head.classes, head.tau, n_state)
+
+
+def to_circuit(model: nn.Module, frame_shape: FrameShape, class_names: Sequence[str]) -> Circuit:
+    """`to_netlist` of a `BinaryFrames` with its thresholds, for frames of [channels, rows, columns].
+
+    ConfigError where `model` is no logic network.
+    """
+    netlist = to_netlist(model)
+    assert isinstance(model, BinaryFrames), type(model)
+    thresholds = np.ones((1, 1)) if model.encoder is None else model.encoder.thresholds.cpu().numpy()
+    readout = model.network.readout if isinstance(model.network, RecurrentLogicNetwork) else "frame"
+    return Circuit(netlist, InputCode(frame_shape, thresholds), tuple(class_names), readout)
 
 
 def _dense_columns(network: LogicNetwork) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

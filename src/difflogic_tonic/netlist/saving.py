@@ -4,8 +4,9 @@
      "gates": "16", "a": [0, 3], "b": [1, 2], "outputs": [4], "sha256": "…"}
 
 Fields are those of `Netlist`; version 2 has a list "next_state" behind the outputs, and is what a circuit with a state
-is saved as. `gates` has one hexadecimal digit per gate. `sha256` is over the JSON of all fields
-before it, as a list of [name, value] in this order, without spaces.
+is saved as. Version 3 has "next_state", which may be empty, and "about" behind it: an object with the `frame_shape` and
+`thresholds` of `InputCode` and the `class_names` and `readout` of `Circuit`. `gates` has one hexadecimal digit per
+gate. `sha256` is over the JSON of all fields before it, as a list of [name, value] in this order, without spaces.
 """
 
 import hashlib
@@ -17,13 +18,15 @@ import numpy as np
 
 from difflogic_tonic.errors import NetlistCorrupt
 from difflogic_tonic.netlist.circuit import Netlist
+from difflogic_tonic.netlist.description import Circuit
 from difflogic_tonic.storage import storage_errors, write_text
 
 FORMAT = "difflogic_tonic netlist"
-WITHOUT_STATE, WITH_STATE = 1, 2
+WITHOUT_STATE, WITH_STATE, DESCRIBED = 1, 2, 3
 FIELDS = {
     WITHOUT_STATE: ("format", "version", "n_inputs", "classes", "tau", "gates", "a", "b", "outputs"),
     WITH_STATE: ("format", "version", "n_inputs", "classes", "tau", "gates", "a", "b", "outputs", "next_state"),
+    DESCRIBED: ("format", "version", "n_inputs", "classes", "tau", "gates", "a", "b", "outputs", "next_state", "about"),
 }
 """By version."""
 
@@ -32,9 +35,18 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 def save_netlist(netlist: Netlist, path: Path) -> None:
     """Write `path`, whole or not at all, and the folders above it. StorageFull or StorageError where this fails."""
-    values = {
+    _save(netlist, path, None)
+
+
+def save_circuit(circuit: Circuit, path: Path) -> None:
+    """As `save_netlist`, with how a frame becomes inputs and what the classes are called."""
+    _save(circuit.netlist, path, circuit.plain())
+
+
+def _save(netlist: Netlist, path: Path, about: dict[str, object] | None) -> None:
+    values: dict[str, Any] = {
         "format": FORMAT,
-        "version": WITH_STATE if netlist.n_state else WITHOUT_STATE,
+        "version": DESCRIBED if about else WITH_STATE if netlist.n_state else WITHOUT_STATE,
         "n_inputs": int(netlist.n_inputs),
         "classes": int(netlist.classes),
         "tau": float(netlist.tau),
@@ -43,8 +55,10 @@ def save_netlist(netlist: Netlist, path: Path) -> None:
         "b": netlist.b.tolist(),
         "outputs": netlist.outputs.tolist(),
     }
-    if netlist.n_state:
+    if netlist.n_state or about:
         values["next_state"] = netlist.next_state.tolist()
+    if about:
+        values["about"] = about
     values["sha256"] = _digest(values)
     lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
     with storage_errors(path.parent, path.name):
@@ -53,7 +67,28 @@ def save_netlist(netlist: Netlist, path: Path) -> None:
 
 
 def load_netlist(path: Path) -> Netlist:
-    """Read a file of `save_netlist`. NetlistCorrupt where it is missing, damaged, of another kind or version."""
+    """Read a file of `save_netlist` or `save_circuit`.
+
+    NetlistCorrupt where it is missing, damaged, of another kind or version.
+    """
+    values = _load(path)
+    try:
+        return _from_plain(values)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+
+
+def load_circuit(path: Path) -> Circuit:
+    """Read a file of `save_circuit`. NetlistCorrupt as in `load_netlist`, and for a netlist without description."""
+    values = _load(path)
+    try:
+        return Circuit.from_plain(_from_plain(values), values.get("about"))
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The fields of a file whose checksum is right."""
     try:
         with storage_errors(path):
             content = path.read_bytes()
@@ -66,16 +101,13 @@ def load_netlist(path: Path) -> Netlist:
         raise NetlistCorrupt(f'{path} is not a netlist: expected a JSON object with "format": "{FORMAT}"')
     version = values.get("version")
     if type(version) is not int or version not in FIELDS:
-        raise NetlistCorrupt(f"{path} has netlist version {repr(version)[:40]}, this program reads 1 and 2")
+        raise NetlistCorrupt(f"{path} has netlist version {repr(version)[:40]}, this program reads 1 to 3")
     missing = [name for name in (*FIELDS[version], "sha256") if name not in values]
     if missing:
         raise _damaged(path, f"{', '.join(missing)} missing")
     if values["sha256"] != _digest(values):
         raise _damaged(path, "its content does not match its sha256")
-    try:
-        return _from_plain(values)
-    except ValueError as error:
-        raise _damaged(path, str(error)) from None
+    return values
 
 
 def _from_plain(values: dict[str, Any]) -> Netlist:
@@ -84,7 +116,7 @@ def _from_plain(values: dict[str, Any]) -> Netlist:
         if type(values[name]) is not kind:
             raise ValueError(f"{name} is {repr(values[name])[:40]}, expected {kind.__name__}")
     columns = {}
-    for name in FIELDS[values["version"]][6:]:
+    for name in FIELDS[values["version"]][6:10]:
         if not isinstance(values[name], list) or not {type(node) for node in values[name]} <= {int}:
             raise ValueError(f"{name} is not a list of node numbers")
         try:
@@ -99,7 +131,7 @@ def _from_plain(values: dict[str, Any]) -> Netlist:
 
 
 def _digest(values: dict[str, Any]) -> str:
-    ordered = [[name, values[name]] for name in FIELDS[WITH_STATE] if name in values]
+    ordered = [[name, values[name]] for name in FIELDS[DESCRIBED] if name in values]
     return hashlib.sha256(json.dumps(ordered, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -8,33 +8,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from difflogic_tonic import cache, models
 from difflogic_tonic.config import StoragePaths, TrainConfig
-from difflogic_tonic.config.networks import Model
-from difflogic_tonic.config.sections import build_section
-from difflogic_tonic.errors import CacheMissing, ConfigError, DatasetMismatch, OutOfMemory
+from difflogic_tonic.errors import ConfigError, OutOfMemory
 from difflogic_tonic.models.discretise import netlist_report
 from difflogic_tonic.nets.logic import has_hard_mode
 from difflogic_tonic.nets.spiking.spikes import SpikeCounts
 from difflogic_tonic.runs.log import log_to_console
-from difflogic_tonic.runs.model_file import ModelFile, load_model
-from difflogic_tonic.storage import Storage, open_storage
 from difflogic_tonic.train import lines
 from difflogic_tonic.train.fit import evaluate
-from difflogic_tonic.train.inputs import (
-    Inputs,
-    choose_device,
-    evaluation_phases,
-    find_or_prepare,
-    open_inputs,
-    sample_shape,
-)
+from difflogic_tonic.train.inputs import Inputs, choose_device, evaluation_phases
 from difflogic_tonic.train.losses import evaluation_loss
+from difflogic_tonic.train.opened import open_run
 from difflogic_tonic.train.preflight import is_out_of_memory
-from difflogic_tonic.train.resume import changed_code
 from difflogic_tonic.train.spike_statistics import look_at_spikes, metrics_of, spike_lines, warn_of_busy_layers
 from difflogic_tonic.train.tally import Tally
-from difflogic_tonic.train.temperature import set_temperature_after
 
 DRAWN = 4
 """Samples whose encoder spikes are drawn: each is a folder with three files for every step."""
@@ -55,19 +42,9 @@ def evaluate_run(
     `spikes`: also count those of a spiking network. `save_es`: draw what its encoder makes of `DRAWN` test samples.
     """
     log_to_console()
-    storage = open_storage(places)
     device = choose_device(device_name)
-    path = storage.project.models_dir(job_id) / f"{which}.pt"
-    saved = load_model(path)
-    config = build_section(TrainConfig, saved.config, f"the config in {path}")
-    for line in changed_code(saved.code, config):
-        log.warning("%s", line)
-    variant = find_variant_of(saved, config, storage)
-    inputs = open_inputs(config, variant.path, variant.place_name, device)
-    shape = sample_shape(config, inputs.manifest)
-    model = models.build(_on_any_device(config.network), shape, len(saved.classes), config.base.seed, config.view)
-    model.load_state_dict(saved.model)
-    set_temperature_after(model, config, saved.step, len(inputs.train))
+    run = open_run(job_id, which, device, places)
+    saved, config, inputs, model = run.saved, run.config, run.inputs, run.model
     if (spikes or save_es is not None) and config.model.model_type != "SNN":
         raise ConfigError(f"--spikes and --save-es are for spiking networks; job {job_id} is {config.model.model_type}")
     try:
@@ -78,7 +55,7 @@ def evaluate_run(
         raise OutOfMemory(
             f"out of memory on {device}; wait until more of it is free, or try another --device"
         ) from error
-    log.info("%s: epoch %d, step %d", path, saved.epoch, saved.step)
+    log.info("%s: epoch %d, step %d", run.path, saved.epoch, saved.step)
     for line in lines.final_lines(measured, inputs.subset):
         log.info("%s", line)
     for split in inputs.evaluated:
@@ -89,18 +66,6 @@ def evaluate_run(
     if save_es is not None:
         draw_encoder(model, inputs, save_es, device)
     return 0
-
-
-def _on_any_device(model: Model) -> Model:
-    """`model` with the kernels that fit where it is evaluated, which may not be where it was trained."""
-    logic = model.difflogic
-    anywhere = logic.backend if logic.backend == "eager" else "auto"
-    return model.model_copy(
-        update={
-            "snn": model.snn.model_copy(update={"backend": "auto"}),
-            "difflogic": logic.model_copy(update={"backend": anywhere}),
-        }
-    )
 
 
 def draw_encoder(model: nn.Module, inputs: Inputs, folder: Path, device: torch.device, samples: int = DRAWN) -> None:
@@ -135,22 +100,3 @@ def measure(
         if counts is not None:
             warn_of_busy_layers(counts, phase.split)
     return measured
-
-
-def find_variant_of(saved: ModelFile, config: TrainConfig, storage: Storage) -> cache.Variant:
-    """The variant that the model was trained on; the embedded dataset is prepared again if it is gone."""
-    command = f"./prepare_data.sh {config.data.prepare or 'CONFIG'}"
-    try:
-        return cache.find_variant(
-            storage, config.data.name, parameters_hash=None, prefix=saved.fingerprint, prepare_command=command
-        )
-    except CacheMissing:
-        if not config.facts.embedded:
-            raise
-        variant = find_or_prepare(config, storage)
-    if variant.fingerprint != saved.fingerprint:
-        raise DatasetMismatch(
-            f"the model was trained on variant {saved.fingerprint[:12]} of {config.data.name}, "
-            f"the one prepared now is {variant.fingerprint[:12]}"
-        )
-    return variant

@@ -1,0 +1,59 @@
+"""The parser of `deploy.py`: one sub-command per line of a table."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from difflogic_tonic.arguments.one_line import OneLineParser, whole_number
+
+FORMATS: dict[str, str] = {
+    "netlist": "JSON: gates, wires, classes and how a frame becomes bits",
+}
+"""What `export` writes → its help. The code of each is in `deploy.formats.FORMATS`."""
+
+
+def deploy_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="deploy.sh",
+        description="Take a trained logic network out of Python: write it in another form, check that form, time it.",
+        epilog="deploy.sh COMMAND --help lists the arguments of a command.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    for name, (text, add_arguments) in COMMANDS.items():
+        add_arguments(commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + "."))
+    return parser
+
+
+def _add_job(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job_id", metavar="JOB_ID", help="name of the run")
+    parser.add_argument(
+        "--weights", choices=("best", "last"), default="best", help="which model of the run (default: best)"
+    )
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_job(parser)
+    listed = "; ".join(f"{name}: {text}" for name, text in FORMATS.items())
+    parser.add_argument("--format", choices=tuple(FORMATS), required=True, metavar="NAME", help=listed)
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="default: models/JOB_ID/deploy in project storage"
+    )
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    _add_job(parser)
+    parser.add_argument(
+        "--format",
+        choices=tuple(FORMATS),
+        action="append",
+        metavar="NAME",
+        help=f"only this one, may be repeated; default: all ({', '.join(FORMATS)})",
+    )
+    parser.add_argument("--samples", type=whole_number, metavar="N", help="only the first N of the test set")
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "export": ("write the circuit of a trained logic network", _add_export),
+    "verify": ("compare every exported form, bit by bit, with the network on the test set", _add_verify),
+}
+"""Command → its help and what adds its arguments. The code of each is in `deploy.commands.COMMANDS`."""

@@ -1,0 +1,9 @@
+"""A trained logic network outside of Python: written in other forms, checked there, timed.
+
+| module     | what it holds                                                                   |
+|------------|---------------------------------------------------------------------------------|
+| `commands` | the sub-commands of `deploy.py`                                                 |
+| `job`      | from a job id to the circuit, the network it comes from and the test set        |
+| `formats`  | the table of forms: how each is written, and run again on the samples of a test |
+| `verify`   | every form against the hard forward of the network, bit by bit                  |
+"""
