@@ -9,7 +9,14 @@ from difflogic_tonic.errors import ConfigError
 Report = Callable[[Namespace, StoragePaths], int]
 """Parsed arguments and the storage places → exit code. It makes no folder but what it was asked to write."""
 
-REPORTS: dict[str, Report] = {}
+
+def _aggregate(arguments: Namespace, places: StoragePaths) -> int:
+    from difflogic_tonic.report.aggregate import aggregate
+
+    return aggregate(arguments, places)
+
+
+REPORTS: dict[str, Report] = {"aggregate": _aggregate}
 """Command → function; each imports what it needs when it is called."""
 
 
