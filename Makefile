@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 SHELL_SCRIPTS := $(wildcard *.sh helper_scripts/*.sh helper_scripts/*/*.sh singularity/*.sh tests/*.sh tests/*/*.sh) .ci/run
-PYTHON_FILES := src tests benchmarks helper_scripts requirements $(wildcard *.py)
+PYTHON_FILES := src tests benchmarks helper_scripts requirements singularity $(wildcard *.py)
 
 setup:  ## .venv with everything that development needs
 	helper_scripts/setup_environment.sh --dev

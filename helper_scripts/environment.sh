@@ -21,7 +21,7 @@ run_python() {
     fi
     if [ -n "${SINGULARITY_CONTAINER:-}" ]; then
         if [ -r "$SINGULARITY_CONTAINER" ]; then
-            run_in_container "$script" "$@"
+            exec "$REPOSITORY/helper_scripts/container.sh" "$script" "$@"
         fi
         printf 'note: SINGULARITY_CONTAINER=%s is not readable; using %s\n' \
             "$SINGULARITY_CONTAINER" "$REPOSITORY/.venv" >&2
@@ -38,23 +38,4 @@ answer_help() {
             exec python3 "$REPOSITORY/helper_scripts/check_command.py" arguments "$@"
         fi
     done
-}
-
-run_in_container() {
-    local runtime place
-    runtime=$(command -v apptainer || command -v singularity) ||
-        fail "SINGULARITY_CONTAINER is set but neither apptainer nor singularity is installed; unset it to use .venv" 2
-    local -a options=(--bind "$REPOSITORY")
-    for place in "${PROJECT_STORAGE_DIR:-}" "${SCRATCH_STORAGE_DIR:-}"; do
-        if [ -n "$place" ]; then
-            mkdir -p "$place" || fail "storage place $place cannot be made; check PROJECT_STORAGE_DIR and SCRATCH_STORAGE_DIR" 5
-            options+=(--bind "$place")
-        fi
-    done
-    if command -v nvidia-smi >/dev/null 2>&1; then
-        options+=(--nv)
-    fi
-    # ~/.local is visible inside and would shadow the packages of the image.
-    export PYTHONNOUSERSITE=1
-    exec "$runtime" exec "${options[@]}" "$SINGULARITY_CONTAINER" python3 "$@"
 }

@@ -2,7 +2,7 @@
 # The programs that some tests run, from Debian's packages. Nothing happens where all of them are there.
 #
 #   tests/install_packages.sh           all
-#   tests/install_packages.sh slurmd …  only what brings these commands
+#   tests/install_packages.sh slurmd …  only what brings these commands; `apptainer` has a script of its own
 #
 # root installs them; anybody else gets the command to run, and the tests that miss a program are skipped with a reason.
 # With CI=true it is an error if a program cannot be had, and such tests fail.
@@ -51,8 +51,15 @@ give_up() {
     exit 0
 }
 
+install_apptainer() {
+    if [ $# -eq 0 ] || [[ " $* " == *" apptainer "* ]]; then
+        "$(dirname "${BASH_SOURCE[0]}")/cluster/install_apptainer.sh" || give_up "Apptainer could not be installed"
+    fi
+}
+
 mapfile -t PACKAGES < <(missing_packages "$@" | tr ' ' '\n')
 if [ "${#PACKAGES[@]}" -eq 0 ]; then
+    install_apptainer "$@"
     exit 0
 fi
 INSTALL="apt-get install -y --no-install-recommends ${PACKAGES[*]}"
@@ -66,3 +73,4 @@ export DEBIAN_FRONTEND=noninteractive
     tail -n 5 "$LOG" >&2
     give_up "apt-get could not install ${PACKAGES[*]}"
 }
+install_apptainer "$@"

@@ -118,29 +118,6 @@ def test_an_unreadable_container_falls_back_to_the_environment_and_says_so(ready
     assert "note: SINGULARITY_CONTAINER=/nowhere/image.sif is not readable; using" in result.stderr
 
 
-def test_a_container_gets_both_storage_places_and_the_command(repository: Path, tmp_path: Path) -> None:
-    """A recording stand-in for the container runtime: what it is asked to run is the subject here."""
-    runtime = tmp_path / "bin" / "apptainer"
-    runtime.parent.mkdir()
-    runtime.write_text('#!/bin/sh\nprintf "%s\\n" "$PYTHONNOUSERSITE" "$@"\n')
-    runtime.chmod(0o755)
-    image = tmp_path / "image.sif"
-    image.touch()
-    environment = {
-        "PATH": f"{runtime.parent}:/usr/bin:/bin",
-        "SINGULARITY_CONTAINER": str(image),
-        "PROJECT_STORAGE_DIR": str(tmp_path / "project space"),
-        "SCRATCH_STORAGE_DIR": str(tmp_path / "scratch"),
-    }
-    result = run([repository / "train.sh", "c.yaml", "job 1"], env=environment)
-    words = result.stdout.splitlines()
-    assert words[0] == "1"
-    assert words[1] == "exec"
-    assert words[-5:] == [str(image), "python3", str(repository / "main.py"), "c.yaml", "job 1"]
-    binds = [words[place + 1] for place, word in enumerate(words) if word == "--bind"]
-    assert binds == [str(repository), str(tmp_path / "project space"), str(tmp_path / "scratch")]
-
-
 def test_a_spool_copy_finds_the_checkout_through_the_submit_folder(repository: Path, tmp_path: Path) -> None:
     copy = tmp_path / "slurm_script"
     shutil.copy(repository / "train.sh", copy)

@@ -1,0 +1,67 @@
+"""Make pip's settings on this machine usable in an image that is built on it: `pip_settings.py FOLDER`.
+
+Writes FOLDER/pip.conf, for which FOLDER will be /mnt, with a copy of the certificates it names. Indexes and wheel
+folders on this machine's disk are renamed to folders under /mnt; what to bind there is printed, a `SOURCE:TARGET` in
+each line. Reads what `pip config list` says, so that files and PIP_* variables both count; needs only Python and pip.
+"""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+INSIDE = "/mnt"
+PLACES = ("find-links", "index-url", "extra-index-url")
+KEPT = (*PLACES, "cert", "no-index", "pre", "prefer-binary", "proxy", "retries", "timeout", "trusted-host")
+
+
+class Settings:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.binds: list[str] = []
+
+    def translate(self, name: str, value: str) -> str:
+        """The value that holds inside the image."""
+        if name == "cert":
+            shutil.copyfile(value, self.folder / "certificates.pem")
+            return f"{INSIDE}/certificates.pem"
+        return " ".join(map(self._place, value.split())) if name in PLACES else value
+
+    def _place(self, word: str) -> str:
+        """An index or wheel folder. Pages of an index link to files beside its folder, so its parent is bound."""
+        path = Path(unquote(urlsplit(word).path) if word.startswith("file:") else word)
+        if not path.is_absolute() or not path.exists():
+            return word
+        outside, rest = (path.parent, path.name) if word.startswith("file:") else (path, "")
+        name = f"pip{len(self.binds)}"
+        (self.folder / name).mkdir()
+        self.binds.append(f"{outside}:{INSIDE}/{name}")
+        inside = f"{INSIDE}/{name}/{rest}".rstrip("/")
+        return f"file://{inside}" if word.startswith("file:") else inside
+
+
+def main(folder: Path) -> int:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    if listed.returncode:  # no pip here: the one in the image has its defaults
+        return 0
+    rows: dict[str, str] = {}
+    for line in listed.stdout.splitlines():
+        if match := re.fullmatch(r"([\w:]+)\.([\w-]+)=('.*'|\".*\")", line):
+            section, name, text = match.groups()
+            name = name.removeprefix("default-")  # PIP_DEFAULT_TIMEOUT is the timeout
+            # Variables win over files, and `install` over `global`.
+            if name in KEPT and (section == ":env:" or name not in rows or section == "install"):
+                rows.setdefault(name, str(ast.literal_eval(text)))
+    settings = Settings(folder)
+    lines = [f"{name} = {settings.translate(name, value)}\n" for name, value in rows.items()]
+    (folder / "pip.conf").write_text("[global]\n" + "".join(lines))
+    print(*settings.binds, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
