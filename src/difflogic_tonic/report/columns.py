@@ -1,5 +1,7 @@
 """The columns of the table over runs. A metric that a run does not have is None there, never zero."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,12 @@ Cell = str | int | float | bool | None
 Column = Callable[[RecordedRun], Any]
 
 MEGABYTE = 1e6
+
+NO_RECIPE = (
+    *("base.seed", "base.job_id", "base.tag", "data.prepare", "data.variant", "train.device", "train.recompute"),
+    *("train.checkpoint_interval_minutes", "train.measure_spikes", "train.recompute_steps"),
+)
+"""Config keys that make no other result, or only as another seed does; `variant` has a column of its own."""
 
 
 def row_of(run: RecordedRun) -> dict[str, Cell]:
@@ -37,6 +45,18 @@ def network_of(run: RecordedRun) -> str | None:
         return f"{section.get('architecture')}{channels}"
     hidden = section.get("hidden")
     return "-".join(str(size) for size in hidden) if isinstance(hidden, list) else f"hidden {hidden}"
+
+
+def recipe_of(run: RecordedRun) -> str | None:
+    """Eight letters that are the same for runs whose configs are, but for seed, name, and where and how fast they ran."""
+    if not run.config:
+        return None
+    rest = {name: dict(part) if isinstance(part, dict) else part for name, part in run.config.items()}
+    for key in NO_RECIPE:
+        section, _, name = key.partition(".")
+        if isinstance(part := rest.get(section), dict):
+            part.pop(name, None)
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def _summary(name: str) -> Column:
@@ -118,6 +138,7 @@ COLUMNS: dict[str, Column] = {
     "model_type": _config("model.model_type"),
     "network": network_of,
     "view": _summary("view"),
+    "recipe": recipe_of,
     "seed": _config("base.seed"),
     "epochs": _summary("epochs"),
     "epochs_wanted": _config("train.epochs"),
