@@ -1,5 +1,6 @@
 """The columns of the table over runs. A metric that a run does not have is None there, never zero."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -16,6 +17,7 @@ MEGABYTE = 1e6
 NO_RECIPE = (
     *("base.seed", "base.job_id", "base.tag", "data.prepare", "data.variant", "train.device", "train.recompute"),
     *("train.checkpoint_interval_minutes", "train.measure_spikes", "train.recompute_steps"),
+    *("train.dataloader.num_workers", "model.difflogic.backend", "model.snn.backend"),
 )
 """Config keys that make no other result, or only as another seed does; `variant` has a column of its own."""
 
@@ -48,13 +50,16 @@ def network_of(run: RecordedRun) -> str | None:
 
 
 def recipe_of(run: RecordedRun) -> str | None:
-    """Eight letters that are the same for runs whose configs are, but for seed, name, and where and how fast they ran."""
+    """Eight letters, the same for runs whose configs are but for seed, name, and where and how fast they ran."""
     if not run.config:
         return None
-    rest = {name: dict(part) if isinstance(part, dict) else part for name, part in run.config.items()}
+    rest = copy.deepcopy(run.config)
     for key in NO_RECIPE:
-        section, _, name = key.partition(".")
-        if isinstance(part := rest.get(section), dict):
+        *sections, name = key.split(".")
+        part: Any = rest
+        for section in sections:
+            part = part.get(section) if isinstance(part, dict) else None
+        if isinstance(part, dict):
             part.pop(name, None)
     return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:8]
 

@@ -60,9 +60,13 @@ def spike_rate_curves(rows: Sequence[Row], split: str) -> list[Curve]:
     return _present([*curves, *(curve(rows, name, name.removeprefix(head)) for name in layers)])
 
 
-def save_curves(path: Path, title: str, epochs: Sequence[Row], steps: Sequence[Row]) -> Path:
-    """Loss, accuracies, learning rate and speed of a run in one picture."""
-    panels: list[tuple[str, str, list[Curve], str]] = [("loss", "loss", loss_curves(epochs), "epoch")]
+Panel = tuple[str, str, list[Curve], str]
+"""Title, unit upwards, curves, unit to the right."""
+
+
+def panels_of(epochs: Sequence[Row], steps: Sequence[Row]) -> list[Panel]:
+    """What there is of loss, accuracies, learning rate and speed."""
+    panels: list[Panel] = [("loss", "loss", loss_curves(epochs), "epoch")]
     panels += [
         (f"{sample}s right", f"{sample}s right (%)", found, "epoch")
         for sample in ("recording", "frame")
@@ -72,7 +76,12 @@ def save_curves(path: Path, title: str, epochs: Sequence[Row], steps: Sequence[R
     panels += [("learning rate", "learning rate", rates, "optimizer step")] if rates else []
     speeds = [curve(epochs, f"{split}_samples_per_second", split) for split in ("train", "test")]
     panels.append(("speed", "samples per second", _present(speeds), "epoch"))
-    panels = [panel for panel in panels if panel[2]]
+    return [panel for panel in panels if panel[2]]
+
+
+def save_curves(path: Path, title: str, epochs: Sequence[Row], steps: Sequence[Row]) -> Path:
+    """Loss, accuracies, learning rate and speed of a run in one picture; there must be `panels_of` it."""
+    panels = panels_of(epochs, steps)
     columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(columns * PANEL_INCHES[0], rows * PANEL_INCHES[1] + 0.4)

@@ -43,8 +43,7 @@ class Gallery:
     def add(self, name: str, caption: str, draw: Callable[[Path], object]) -> None:
         """Draw one picture: `draw` writes it where it is told to."""
         path = self.folder / name
-        with storage_errors(path.parent, "making a folder"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         draw(path)
         self.made.append((path, caption))
 
@@ -63,10 +62,15 @@ class Gallery:
         if self.missing:
             lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.missing)
             parts.append(f"<h2>Not drawn</h2><ul>{lines}</ul>")
+        self._make_folder()
         path = self.folder / "index.html"
         with atomic_write(path) as partial:
             partial.write_text(_PAGE.format(title=html.escape(title), content="\n".join(parts)), encoding="utf-8")
         return path
+
+    def _make_folder(self) -> None:
+        with storage_errors(self.folder, "making a folder"):
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def _figure(self, path: Path, caption: str) -> str:
         name = html.escape(path.relative_to(self.folder).as_posix())

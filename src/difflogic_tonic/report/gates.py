@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+def layers_of(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The layers of `logic_report` in a summary; empty where there are none, or something else."""
+    logic = summary.get("logic")
+    layers = logic.get("layers") if isinstance(logic, dict) else None
+    if not isinstance(layers, list):
+        return []
+    return [layer for layer in layers if isinstance(layer, dict) and isinstance(layer.get("histogram"), dict)]
+
+
+def counted_rows(epochs: Sequence[Row]) -> list[Row]:
+    """The epochs at whose end gates were counted."""
+    return [row for row in epochs if isinstance(row.get("logic_gates"), int) and row["logic_gates"] > 0]
+
+
 def save_gate_histograms(path: Path, title: str, layers: Sequence[dict[str, Any]]) -> Path:
     """Draw which share of each layer is which gate, a column a layer; `layers` as in `logic_report`."""
     names = list(layers[0]["histogram"])
@@ -40,7 +54,7 @@ def save_gate_histograms(path: Path, title: str, layers: Sequence[dict[str, Any]
 def save_gates_over_time(path: Path, title: str, epochs: Sequence[Row]) -> Path:
     """Draw how many neurons are which gate, and how many are unused, at the end of each epoch."""
     head = "logic_histogram_"
-    rows = [row for row in epochs if "logic_gates" in row]
+    rows = counted_rows(epochs)
     names = [name for name in rows[-1] if name.startswith(head)]
     places = [row["epoch"] for row in rows]
     shares = {name: [100 * row.get(name, 0) / row["logic_gates"] for row in rows] for name in names}
@@ -53,7 +67,11 @@ def save_gates_over_time(path: Path, title: str, epochs: Sequence[Row]) -> Path:
     left.legend(fontsize=7, ncols=2, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     _label(left, "share of the neurons (%)", "gates")
     right.plot(
-        places, [100 * row["logic_unused"] / row["logic_gates"] for row in rows], color=BLUE, marker="o", markersize=3
+        places,
+        [100 * row.get("logic_unused", 0) / row["logic_gates"] for row in rows],
+        color=BLUE,
+        marker="o",
+        markersize=3,
     )
     right.set_ylim(bottom=0)
     _label(right, "share of the neurons (%)", "unused: reach no output")

@@ -70,8 +70,8 @@ def _is_logic(run: RecordedRun) -> bool:
 
 def _draw_curves(run: RecordedRun, gallery: Gallery) -> None:
     epochs, title = run.epoch_rows, _title(run)
-    if not epochs:
-        gallery.lacks("curves", "no epoch is in metrics.jsonl")
+    if not curves.panels_of(epochs, run.step_rows):
+        gallery.lacks("curves", f"{run.files.metrics.name} has no epoch with numbers to draw")
         return
     gallery.add(
         "curves.png",
@@ -158,8 +158,7 @@ def _draw_mistakes(
 
 def _draw_gates(run: RecordedRun, gallery: Gallery) -> None:
     title = _title(run)
-    layers = run.summary.get("logic", {}).get("layers")
-    if layers:
+    if layers := gates.layers_of(run.summary):
         gallery.add(
             "gates.png",
             "Which gates each layer has become, in per cent of its neurons.",
@@ -167,7 +166,7 @@ def _draw_gates(run: RecordedRun, gallery: Gallery) -> None:
         )
     else:
         gallery.lacks("gate histograms", "summary.json has no gates of layers")
-    if any("logic_gates" in row for row in run.epoch_rows):
+    if gates.counted_rows(run.epoch_rows):
         gallery.add(
             "gates_over_time.png",
             "Gates, and neurons that reach no output, after each epoch.",
