@@ -114,15 +114,17 @@ install_training() {
     say "installing the locked packages into $VENV (once; a few minutes)"
     pip_install -r "$LOCKS/base.lock"
     install_torch
-    build_kernel
+    build_kernels
     set_done training
 }
 
 # Here, where there is a compiler, rather than on a compute node that may have none. Without one everything works, slower.
-build_kernel() {
-    local said
-    said=$(PYTHONPATH=$ROOT/src "$VENV/bin/python" -m difflogic_tonic.nets.logic.cpu_build --cache 2>&1) ||
-        say "${said##*$'\n'}"
+build_kernels() {
+    local said kernel
+    for kernel in nets.logic.cpu_build netlist.library; do
+        said=$(PYTHONPATH=$ROOT/src "$VENV/bin/python" -m "difflogic_tonic.$kernel" --cache 2>&1) ||
+            say "${said##*$'\n'}"
+    done
 }
 
 install_dev() {

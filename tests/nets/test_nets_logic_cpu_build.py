@@ -8,6 +8,7 @@ import torch
 
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.logic import LogicNetwork, cpu, cpu_build
+from difflogic_tonic.storage import compiled
 
 COMPILER = shutil.which("gcc") or shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
@@ -23,7 +24,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(cpu_build, "SOURCES", sources)
     monkeypatch.setattr(cpu_build, "FLAGS", ("-O0", *cpu_build.FLAGS[1:]))  # quicker to build
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
-    monkeypatch.setattr(cpu_build.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
     return tmp_path
 
 
@@ -32,7 +33,7 @@ def libraries(places: Path) -> list[Path]:
 
 
 def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_build.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
 
 
 @needs_compiler
@@ -78,7 +79,7 @@ def test_a_temporary_folder_that_others_can_write_to_is_not_trusted(places):
     private = next(path for path in (places / "tmp").iterdir())
     shutil.move(built, private / built.name)
     private.chmod(0o777)
-    assert private not in list(cpu_build._cache_folders())
+    assert private not in list(compiled.cache_folders())
 
 
 @needs_compiler
@@ -94,7 +95,7 @@ def test_without_any_folder_to_build_in_the_reason_is_given(places, monkeypatch)
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(cpu_build.tempfile, "gettempdir", none_at_all)
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", none_at_all)
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(cpu_build.KernelUnavailable, match="neither the home nor the temporary folder"):
         cpu_build.load_library()
@@ -111,7 +112,7 @@ def test_changed_sources_get_a_library_of_their_own(places):
 
 @needs_compiler
 def test_a_damaged_library_is_built_again(places):
-    damaged = next(cpu_build._cache_folders()) / cpu_build._name(COMPILER)
+    damaged = next(compiled.cache_folders()) / cpu_build._sources().file_name(COMPILER)
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"not a library")
     cpu_build.load_library()

@@ -8,6 +8,8 @@
 | `own`     | spiking networks of one's own                     |
 | `weights` | loading weights from a file into a network        |
 | `cost`    | parameters, multiplications, gates                |
+| `discretise` | the circuit that a logic network becomes       |
+| `circuit` | that circuit in place of the network              |
 """
 
 from difflogic_tonic.models.calling import logits

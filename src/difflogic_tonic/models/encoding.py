@@ -32,7 +32,8 @@ class BinaryFrames(nn.Module):
     @property
     def reads_packed(self) -> bool:
         """Whether frames that are stored as bits can be taken as they are."""
-        return self.encoder is None and isinstance(self.network, LogicNetwork)
+        takes_bits = isinstance(self.network, LogicNetwork) or getattr(self.network, "readout", None) == "frame"
+        return self.encoder is None and takes_bits
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, packed: bool = False) -> Tensor:
         """Counts [B, P, H, W] ([T, B, P, H, W] in a sequence), bytes or floats, to logits f32[B, classes].

@@ -10,6 +10,7 @@
 | `counting` | gates by type, depth, unused inputs                                      |
 | `evaluate` | 64 samples per word: the reference for faster evaluators and exporters   |
 | `head`     | counting and comparing the outputs of the classes, as gates              |
+| `engine`   | the fast evaluator, in C (`library`, `kernel/`), of what `program` makes |
 | `steps`    | circuits with a state, over the steps of a sequence                      |
 | `description` | how a frame becomes inputs, what the classes are called               |
 | `saving`   | JSON with a checksum                                                     |
@@ -18,6 +19,7 @@
 from difflogic_tonic.netlist.circuit import Netlist, netlist_from_layers
 from difflogic_tonic.netlist.counting import Counts, count
 from difflogic_tonic.netlist.description import Circuit, InputCode
+from difflogic_tonic.netlist.engine import Engine, State, to_planes
 from difflogic_tonic.netlist.evaluate import class_scores, evaluate, evaluate_words, pack_samples, unpack_samples
 from difflogic_tonic.netlist.gates import GATE_NAMES
 from difflogic_tonic.netlist.head import Headed, with_head
@@ -30,9 +32,11 @@ __all__ = [
     "GATE_NAMES",
     "Circuit",
     "Counts",
+    "Engine",
     "Headed",
     "InputCode",
     "Netlist",
+    "State",
     "TreeLayer",
     "class_scores",
     "count",
@@ -49,6 +53,7 @@ __all__ = [
     "simplify",
     "step",
     "step_scores",
+    "to_planes",
     "unpack_samples",
     "with_head",
 ]

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from difflogic_tonic.nets.dropout import Dropout
 from difflogic_tonic.nets.initial import compress_counts, seeded
 
 
@@ -30,10 +29,10 @@ class ConvNet(nn.Module):
                 nn.MaxPool2d(2),
                 nn.ReLU(),
                 nn.Flatten(),
-                Dropout(dropout),
+                nn.Dropout(dropout),
                 nn.Linear(64 * (height // 4) * (width // 4), hidden),
                 nn.ReLU(),
-                Dropout(dropout),
+                nn.Dropout(dropout),
                 nn.Linear(hidden, classes),
             )
 

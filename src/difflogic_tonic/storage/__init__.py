@@ -4,6 +4,7 @@ places     the two places and the folders in them
 writing    a file beside its final name, fsynced, renamed; leftovers of dead writers
 folders    the same for folders: copy, verify, publish, swap
 space      free bytes and inodes, and the one line that a full or unwritable disk becomes
+compiled   C libraries of this package, found or built
 locks      best effort against doing the same work twice; nothing is correct because of a lock
 """
 

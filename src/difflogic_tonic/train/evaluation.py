@@ -10,7 +10,9 @@ from torch import nn
 
 from difflogic_tonic.config import StoragePaths, TrainConfig
 from difflogic_tonic.errors import ConfigError, OutOfMemory
+from difflogic_tonic.models.circuit import as_circuit
 from difflogic_tonic.models.discretise import netlist_report
+from difflogic_tonic.models.encoding import BinaryFrames
 from difflogic_tonic.nets.logic import has_hard_mode
 from difflogic_tonic.nets.spiking.spikes import SpikeCounts
 from difflogic_tonic.runs.log import log_to_console
@@ -84,6 +86,7 @@ def measure(
 ) -> dict[str, Any]:
     """All metrics of `model` on every evaluated split, soft and (logic networks) hard, as in an epoch of training.
 
+    On a CPU the hard ones are those of the circuit, by its fast evaluator: the same numbers in less time.
     `spikes`: also those of its spikes, in every batch.
     """
     measured: dict[str, Any] = {}
@@ -91,10 +94,11 @@ def measure(
     for phase in evaluation_phases(model, inputs):
         tally = Tally.empty(phase.n_recordings, len(inputs.manifest.classes))
         batches = inputs.evaluated[phase.split]
+        circuit = as_circuit(model) if phase.hard and device.type == "cpu" and isinstance(model, BinaryFrames) else None
         with lines.bar(phase.name, len(batches)) as bar:
             counts = SpikeCounts() if spikes else None
             look = look_at_spikes(model, counts, every=1)
-            for _ in evaluate(model, batches, tally, phase.hard, device, loss, look):
+            for _ in evaluate(circuit or model, batches, tally, phase.hard and not circuit, device, loss, look):
                 bar.advance(1)
         measured |= tally.metrics(phase.split, config.view, phase.hard) | metrics_of(counts, phase.split)
         if counts is not None:
