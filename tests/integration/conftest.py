@@ -190,14 +190,23 @@ class Laboratory:
 
         return fork(work, self.root / f"{job}.out")
 
-    def fork_main(self, repository: Path, *options: str, **environment: str) -> Child:
-        """`main.py` itself, under `environment`, in a process that has its imports already."""
+    def fork_main(
+        self,
+        repository: Path,
+        *options: str,
+        job: str = "job",
+        output: str = "main.out",
+        first: Callable[[], None] = lambda: None,
+        **environment: str,
+    ) -> Child:
+        """`main.py` itself, under `environment`, in a process that has its imports already and calls `first` before."""
         import torch
 
         from difflogic_tonic.errors import run_command
 
         def work() -> int:
             torch.set_num_threads(1)
+            first()
             places = {"PROJECT_STORAGE_DIR": str(self.project), "SCRATCH_STORAGE_DIR": str(self.scratch)}
             os.environ.update(places | environment)
             spec = importlib.util.spec_from_file_location("main", repository / "main.py")
@@ -205,9 +214,9 @@ class Laboratory:
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
-            return run_command(module.main, self.arguments(*options))
+            return run_command(module.main, self.arguments(*options, job=job))
 
-        return fork(work, self.root / "main.out")
+        return fork(work, self.root / output)
 
     def weights(self, which: str = "last", job: str = "job") -> dict[str, Any]:
         from difflogic_tonic.runs.model_file import load_model
