@@ -28,17 +28,26 @@ def main(argv: Sequence[str]) -> int:
 
     stop = listen()
     try:
-        from difflogic_tonic.config import environment_storage, load_train_config, slurm_restart_count
+        from difflogic_tonic.config import (
+            environment_ranks,
+            environment_storage,
+            load_train_config,
+            slurm_restart_count,
+        )
 
         config = load_train_config(arguments.config, arguments.override, arguments.job_id)
         places = environment_storage()
         start = STARTS["fresh" if arguments.fresh else arguments.resume]
         if slurm_restart_count() > 0 and start in ("new", "fresh"):
             start = "auto"  # what was to be refused or set aside, the first start of this job has dealt with
+        ranks = environment_ranks()
+        if ranks is not None:
+            # What goes wrong between processes is said in one line; torch's own screens of C++ frames would hide it.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
         with stop.leaving():
             from difflogic_tonic.train import rehearsal, session
 
-        request = session.Request(config, start, argv, places)
+        request = session.Request(config, start, argv, places, ranks)
         if arguments.classic is not None:
             with stop.leaving():
                 from difflogic_tonic.train import classic

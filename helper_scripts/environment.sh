@@ -2,6 +2,12 @@
 # Sourced by the wrappers: where Python runs. `run_python SCRIPT ARGUMENTS…` starts it in the container that
 # SINGULARITY_CONTAINER names, or else in the virtual environment .venv of the checkout, which is made on first use.
 
+# shellcheck source=helper_scripts/project_variables.sh
+. "$REPOSITORY/helper_scripts/project_variables.sh"
+# shellcheck source=helper_scripts/slurm/batch.sh
+. "$REPOSITORY/helper_scripts/slurm/batch.sh"
+begin_batch
+
 fail() {
     printf 'error: %s\n' "$1" >&2
     exit "${2:-1}"
@@ -17,17 +23,17 @@ run_python() {
     shift
     answer_help "$script" "$@"
     if inside_container; then
-        exec python3 "$script" "$@"
+        launch python3 "$script" "$@"
     fi
     if [ -n "${SINGULARITY_CONTAINER:-}" ]; then
         if [ -r "$SINGULARITY_CONTAINER" ]; then
-            exec "$REPOSITORY/helper_scripts/container.sh" "$script" "$@"
+            launch "$REPOSITORY/helper_scripts/container.sh" "$script" "$@"
         fi
         printf 'note: SINGULARITY_CONTAINER=%s is not readable; using %s\n' \
             "$SINGULARITY_CONTAINER" "$REPOSITORY/.venv" >&2
     fi
-    "$REPOSITORY/helper_scripts/setup_environment.sh" --check "$script" "$@" || exit
-    exec "$REPOSITORY/.venv/bin/python" "$script" "$@"
+    attend "$REPOSITORY/helper_scripts/setup_environment.sh" --check "$script" "$@" || end_batch $?
+    launch "$REPOSITORY/.venv/bin/python" "$script" "$@"
 }
 
 # --help needs no environment: any Python can answer it.

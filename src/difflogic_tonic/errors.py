@@ -20,7 +20,8 @@
     ├── TrainingDiverged 9       non-finite loss
     ├── OutOfMemory 10
     ├── NetlistCorrupt 11        a netlist file
-    └── ExportDiffers 12         an exported circuit does not compute what its network computes
+    ├── ExportDiffers 12         an exported circuit does not compute what its network computes
+    └── RanksLost 13             another process of the same training
 
 A message is one line: what, where, what was expected, and the next command to run. Anything that is not a `UserError`
 is our own mistake and keeps its traceback.
@@ -120,6 +121,10 @@ class NetlistCorrupt(UserError):
 
 class ExportDiffers(UserError):
     exit_code = 12
+
+
+class RanksLost(UserError):
+    exit_code = 13
 
 
 def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:

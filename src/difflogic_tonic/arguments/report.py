@@ -38,6 +38,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help=_RUNS)
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write it as CSV")
 
 
 def _watch(parser: argparse.ArgumentParser) -> None:

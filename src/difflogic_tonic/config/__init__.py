@@ -9,6 +9,7 @@ from difflogic_tonic.config.datasets import DATASETS, DatasetFacts, DownloadFile
 from difflogic_tonic.config.environment import StoragePaths, environment_storage, repository_root, slurm_restart_count
 from difflogic_tonic.config.overrides import apply_overrides, parse_overrides
 from difflogic_tonic.config.prepare import PrepareConfig
+from difflogic_tonic.config.ranks import RankPlace, environment_ranks
 from difflogic_tonic.config.reading import find_config, read_yaml
 from difflogic_tonic.config.sections import Section, build_section
 from difflogic_tonic.config.train import TrainConfig, with_slice_of_prepared
@@ -19,11 +20,13 @@ __all__ = [
     "DatasetFacts",
     "DownloadFile",
     "PrepareConfig",
+    "RankPlace",
     "SensorSize",
     "StoragePaths",
     "TrainConfig",
     "add_override_argument",
     "check_job_id",
+    "environment_ranks",
     "environment_storage",
     "load_prepare_config",
     "load_train_config",

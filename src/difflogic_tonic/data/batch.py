@@ -4,7 +4,7 @@ Turning u8 into f32 on the host costs more than reading it, and the bus would ca
 is the first thing the device does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,19 @@ class Mixed:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The samples of a batch that one of several processes has: `own` from place `first` on, of `total`.
+
+    `own` 0, where there are fewer samples than processes: the batch holds one that counts nothing, so that networks
+    need not know of empty batches.
+    """
+
+    first: int
+    own: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """B samples with their frames as stored: u8 counts, or `packed` bits (ceil(P*H*W/8) bytes a frame, low bit first).
 
@@ -34,6 +47,7 @@ class Batch:
     `mixed`: the second labels of a batch that augmentation mixed with other samples.
     `keys` i64[B] decide what a network draws for each sample, such as random spikes; None if none does.
     `pending`: augmentation that `to` does on its way; until then `inputs` are as stored.
+    `part`: which samples of a batch these are, where several processes share it; None for all.
     """
 
     inputs: Tensor
@@ -46,9 +60,15 @@ class Batch:
     mixed: Mixed | None = None
     keys: Tensor | None = None
     pending: "Pending | None" = None
+    part: Part | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def place(self) -> Part:
+        """`part`, or that of all samples."""
+        return self.part or Part(0, len(self), len(self))
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on `device`; a copy from pinned memory does not block."""
@@ -57,7 +77,9 @@ class Batch:
         )
         mixed = self.mixed and Mixed(*(part.to(device) for part in (self.mixed.labels, self.mixed.weights)))
         keys = None if self.keys is None else self.keys.to(device, non_blocking=True)
-        there = Batch(inputs, labels, lengths, rows, self.packed, self.frame_shape, self.view, mixed, keys)
+        there = replace(
+            self, inputs=inputs, labels=labels, lengths=lengths, rows=rows, mixed=mixed, keys=keys, pending=None
+        )
         return there if self.pending is None else self.pending.apply(there, device)
 
     def mask(self) -> Tensor:

@@ -29,6 +29,11 @@ def keys(samples: npt.NDArray[np.int64], *parts: int) -> Words:
     return found
 
 
+def number(*parts: int) -> int:
+    """One number for `parts` (integers >= 0), with a sign: -2**63 to 2**63 - 1."""
+    return _signed(_key(*parts))
+
+
 @lru_cache
 def _key(*parts: int) -> int:
     """The hash of one word after the other, in Python's integers."""

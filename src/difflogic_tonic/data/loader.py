@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from difflogic_tonic.data.batch import Batch, Mixed
+from difflogic_tonic.data.batch import Batch, Mixed, Part
 from difflogic_tonic.data.order import Rows, bucketed_order, choose_recordings, epoch_order
 from difflogic_tonic.data.prefetch import read_ahead
 
@@ -51,10 +51,12 @@ class Batches:
         augmenter: "Augmenter | None" = None,
         bucketed: bool = False,
         keyed: bool = False,
+        share: tuple[int, int] | None = None,
     ) -> None:
         """`workers` reader threads (0: one); `pin_memory` for a CUDA device; `augmenter` for training batches;
         `bucketed`: a shuffled order in which a batch has recordings of similar lengths (`order.bucketed_order`);
-        `keyed`: batches have the keys of their samples.
+        `keyed`: batches have the keys of their samples; `share` (k, n): of every batch only the k-th (from 0) of n
+        parts, as equal as they can be.
         Raises `ConfigError` for a bad subset.
         """
         if view == "stacked" and max_frames is None:
@@ -70,6 +72,7 @@ class Batches:
         self._augmenter = augmenter
         self._bucketed = bucketed
         self._keyed = keyed
+        self._share = share
         self._of_thread = threading.local()
         self._max_frames = max_frames
         self._lengths = np.diff(split.offsets)
@@ -98,6 +101,8 @@ class Batches:
         read = self._read if self._augmenter is None else partial(self._read_augmented, self._augmenter, epoch)
         if self._keyed:
             read = partial(self._read_keyed, read, epoch)
+        if self._share is not None:
+            read = partial(_read_part, read, *self._share)
         return read_ahead(read, self._positions(epoch, start), self._threads)
 
     def _positions(self, epoch: int, start: int) -> Generator[Rows, None, None]:
@@ -223,6 +228,13 @@ class Batches:
             mixed=mixed,
             pending=pending,
         )
+
+
+def _read_part(read: Callable[[Rows], Batch], number: int, parts: int, samples: Rows) -> Batch:
+    """Of a batch of `samples` the part `number` (from 0) of `parts`: contiguous, so that the parts are in order."""
+    first, end = number * len(samples) // parts, (number + 1) * len(samples) // parts
+    own = samples[first:end] if first < end else samples[:1]
+    return replace(read(own), part=Part(first, end - first, len(samples)))
 
 
 def _frames_of(recordings: Rows, offsets: Rows, lengths: Rows) -> tuple[Rows, Rows]:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from difflogic_tonic.nets.dropout import Dropout
 from difflogic_tonic.nets.initial import compress_counts, seeded
 
 
@@ -29,10 +30,10 @@ class ConvNet(nn.Module):
                 nn.MaxPool2d(2),
                 nn.ReLU(),
                 nn.Flatten(),
-                nn.Dropout(dropout),
+                Dropout(dropout),
                 nn.Linear(64 * (height // 4) * (width // 4), hidden),
                 nn.ReLU(),
-                nn.Dropout(dropout),
+                Dropout(dropout),
                 nn.Linear(hidden, classes),
             )
 

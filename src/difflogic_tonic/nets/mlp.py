@@ -7,6 +7,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from difflogic_tonic.nets.dropout import Dropout
 from difflogic_tonic.nets.initial import compress_counts, seeded
 
 
@@ -27,7 +28,7 @@ class Perceptron(nn.Module):
         layers: list[nn.Module] = [nn.Flatten()]
         with seeded(seed):
             for inputs, outputs in pairwise(widths):
-                layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout)]
+                layers += [nn.Linear(inputs, outputs), nn.ReLU(), Dropout(dropout)]
             layers.append(nn.Linear(widths[-1], classes))
         self.layers = nn.Sequential(*layers)
 

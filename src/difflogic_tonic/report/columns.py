@@ -1,5 +1,8 @@
 """The columns of the table over runs. A metric that a run does not have is None there, never zero."""
 
+import copy
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +13,13 @@ Cell = str | int | float | bool | None
 Column = Callable[[RecordedRun], Any]
 
 MEGABYTE = 1e6
+
+NO_RECIPE = (
+    *("base.seed", "base.job_id", "base.tag", "data.prepare", "data.variant", "train.device", "train.recompute"),
+    *("train.checkpoint_interval_minutes", "train.measure_spikes", "train.recompute_steps"),
+    *("train.dataloader.num_workers", "model.difflogic.backend", "model.snn.backend"),
+)
+"""Config keys that make no other result, or only as another seed does; `variant` has a column of its own."""
 
 
 def row_of(run: RecordedRun) -> dict[str, Cell]:
@@ -37,6 +47,21 @@ def network_of(run: RecordedRun) -> str | None:
         return f"{section.get('architecture')}{channels}"
     hidden = section.get("hidden")
     return "-".join(str(size) for size in hidden) if isinstance(hidden, list) else f"hidden {hidden}"
+
+
+def recipe_of(run: RecordedRun) -> str | None:
+    """Eight letters, the same for runs whose configs are but for seed, name, and where and how fast they ran."""
+    if not run.config:
+        return None
+    rest = copy.deepcopy(run.config)
+    for key in NO_RECIPE:
+        *sections, name = key.split(".")
+        part: Any = rest
+        for section in sections:
+            part = part.get(section) if isinstance(part, dict) else None
+        if isinstance(part, dict):
+            part.pop(name, None)
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def _summary(name: str) -> Column:
@@ -118,6 +143,7 @@ COLUMNS: dict[str, Column] = {
     "model_type": _config("model.model_type"),
     "network": network_of,
     "view": _summary("view"),
+    "recipe": recipe_of,
     "seed": _config("base.seed"),
     "epochs": _summary("epochs"),
     "epochs_wanted": _config("train.epochs"),

@@ -4,7 +4,6 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from difflogic_tonic.config import StoragePaths
-from difflogic_tonic.errors import ConfigError
 
 Report = Callable[[Namespace, StoragePaths], int]
 """Parsed arguments and the storage places → exit code. It makes no folder but what it was asked to write."""
@@ -16,12 +15,40 @@ def _aggregate(arguments: Namespace, places: StoragePaths) -> int:
     return aggregate(arguments, places)
 
 
-REPORTS: dict[str, Report] = {"aggregate": _aggregate}
+def _run(arguments: Namespace, places: StoragePaths) -> int:
+    from difflogic_tonic.report.pictures import draw_run
+
+    return draw_run(arguments, places)
+
+
+def _dashboard(arguments: Namespace, places: StoragePaths) -> int:
+    from difflogic_tonic.report.dashboard_command import draw_dashboard
+
+    return draw_dashboard(arguments, places)
+
+
+def _compare(arguments: Namespace, places: StoragePaths) -> int:
+    from difflogic_tonic.report.compare import compare
+
+    return compare(arguments, places)
+
+
+def _watch(arguments: Namespace, places: StoragePaths) -> int:
+    from difflogic_tonic.report.watch import watch
+
+    return watch(arguments, places)
+
+
+REPORTS: dict[str, Report] = {
+    "aggregate": _aggregate,
+    "dashboard": _dashboard,
+    "run": _run,
+    "compare": _compare,
+    "watch": _watch,
+}
 """Command → function; each imports what it needs when it is called."""
 
 
 def report(arguments: Namespace, places: StoragePaths) -> int:
     """Do what a parsed command line of `report_parser` asks for. Raises `UserError`."""
-    if arguments.command not in REPORTS:
-        raise ConfigError(f"report.sh {arguments.command} is not there yet")
     return REPORTS[arguments.command](arguments, places)

@@ -57,6 +57,14 @@ def log_to_console() -> None:
     logger.addHandler(console)
 
 
+def only_errors(rank: int) -> None:
+    """From now on the console has errors only, with `rank` in front: one process of several speaks for all."""
+    logger = logging.getLogger(ROOT)
+    logger.setLevel(logging.ERROR)
+    for handler in logger.handlers:
+        handler.setFormatter(_Plain(f"rank {rank}: %(message)s"))
+
+
 def log_to_file(path: Path) -> logging.Handler:
     """Append the package's log to `path` as well, until `stop_logging` is called with what this returns.
 

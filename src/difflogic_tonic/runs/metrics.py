@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from difflogic_tonic.errors import StorageError
 from difflogic_tonic.storage import atomic_write, storage_errors
@@ -22,6 +22,25 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 """`kind` ("step" or "epoch"), `step` (optimizer steps), `epoch` (from 1), `time` (Unix seconds), then the metrics."""
+
+
+class Rows(Protocol):
+    """Where rows go."""
+
+    n_rows: int
+
+    def append(self, row: Row) -> None:
+        """Take one more row."""
+        ...
+
+
+class NoRows:
+    """Where the rows of a process go that writes nothing, because another one does."""
+
+    n_rows = 0
+
+    def append(self, row: Row) -> None:
+        self.n_rows += 1
 
 
 class MetricsLog:

@@ -5,6 +5,10 @@
 | `step`      | one optimizer step                                                            |
 | `losses`    | what training makes small                                                     |
 | `precision` | autocast and loss scaling                                                     |
+| `ranks`     | the processes that train together, and what they tell each other              |
+| `rendezvous`| how they find each other, and part                                            |
+| `heartbeat` | whether the others still live                                                 |
+| `gradients` | gradients added up over all processes                                         |
 | `probe`     | one step in fp16 before a run begins, and where values stop being finite      |
 | `flat`      | a loss that stands still, and why                                             |
 | `optimizer` | optimizers and learning rate schedules                                        |

@@ -1,5 +1,6 @@
 """A command line of another program, carried out: what it asks for besides its config (`arguments.classic`)."""
 
+import dataclasses
 import logging
 import shlex
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ def train_classic(
         if classic.save_es is not None and request.config.model.weights is not None:
             draw(request.config, storage, Path(classic.save_es))
             return 0
-    request = session.Request(request.config, request.start, request.argv, places)
+    request = dataclasses.replace(request, places=places)
     code = rehearsal.rehearse(request, stop) if debug else session.train(request, stop)
     if classic.save_es is not None and code == 0 and not debug:
         with stop.interruptible():

@@ -19,12 +19,13 @@ from difflogic_tonic.errors import StorageError, TrainingDiverged
 from difflogic_tonic.models import logits
 from difflogic_tonic.nets.logic import hard_mode, logic_report, set_temperature
 from difflogic_tonic.nets.spiking.spikes import SpikeCounts
-from difflogic_tonic.runs.metrics import MetricsLog, Row
+from difflogic_tonic.runs.metrics import Row, Rows
 from difflogic_tonic.train import lines
 from difflogic_tonic.train.flat import count_flat_steps
 from difflogic_tonic.train.losses import Loss, LossSum
 from difflogic_tonic.train.optimizer import learning_rate_at, set_learning_rate
-from difflogic_tonic.train.saving import Saver
+from difflogic_tonic.train.ranks import Ranks
+from difflogic_tonic.train.saving import Watch
 from difflogic_tonic.train.scores import gaps, larger, score_of
 from difflogic_tonic.train.spike_statistics import Look, look_at_spikes, metrics_of, warn_of_busy_layers
 from difflogic_tonic.train.state import Best, Progress, Sums, TrainingState, copied_weights
@@ -73,6 +74,7 @@ class Plan:
     """What a run does, apart from its state.
 
     `logic` is the section of a logic network, else None; `counts_skipped`: steps can be skipped, and rows say how many.
+    `seed` decides chance in the network. With `ranks`, batches are this process's parts of them.
     """
 
     config: Train
@@ -87,6 +89,8 @@ class Plan:
     counts_skipped: bool = False
     logic: DiffLogic | None = None
     subset: str | None = None
+    seed: int = 0
+    ranks: Ranks | None = None
     on_better: Callable[[Best], None] = lambda best: None
     on_epoch: Callable[[], None] = lambda: None
 
@@ -110,7 +114,7 @@ class Plan:
         return any(phase.split == "val" for phase in self.phases)
 
 
-def fit(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Saver) -> bool:
+def fit(state: TrainingState, plan: Plan, metrics: Rows, saver: Watch) -> bool:
     """Train until the epochs are over or validation stops getting better. False if asked to stop before that."""
     while not is_finished(state.progress, plan.config):
         started = time.perf_counter()
@@ -132,7 +136,7 @@ def stops_early(progress: Progress, config: Train) -> bool:
     return config.early_stopping is not None and progress.epochs_without_better >= config.early_stopping
 
 
-def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Saver) -> bool:
+def train_epoch(state: TrainingState, plan: Plan, metrics: Rows, saver: Watch) -> bool:
     """The rest of the current epoch's batches. False if asked to stop."""
     progress, config = state.progress, plan.config
     row_every = max(1, plan.steps_per_epoch // STEP_ROWS)
@@ -153,7 +157,8 @@ def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Sa
             set_learning_rate(state.optimizer, progress.rate)
             _set_temperature(state.model, plan, progress.step)
             result = train_step(
-                state.model, state.optimizer, group, state.precision, plan.loss, config, progress.step + 1
+                *(state.model, state.optimizer, group, state.precision, plan.loss, config, progress.step + 1),
+                *(plan.seed, plan.ranks),
             )
             progress.batch += len(group)
             progress.step += 1
@@ -173,7 +178,7 @@ def train_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog, saver: Sa
     return True
 
 
-def evaluate_epoch(state: TrainingState, plan: Plan, saver: Saver) -> bool:
+def evaluate_epoch(state: TrainingState, plan: Plan, saver: Watch) -> bool:
     """The rest of the current epoch's evaluations, at the temperature of the last step. False if asked to stop."""
     progress = state.progress
     _set_temperature(state.model, plan, max(0, progress.step - 1))
@@ -189,7 +194,8 @@ def evaluate_epoch(state: TrainingState, plan: Plan, saver: Saver) -> bool:
             closing(
                 evaluate(
                     *(state.model, batches, progress.tally, phase.hard, plan.device, plan.evaluation_loss),
-                    look_at_spikes(state.model, progress.spikes, plan.config.measure_spikes),
+                    look_at_spikes(state.model, progress.spikes, plan.config.measure_spikes, plan.ranks),
+                    plan.ranks,
                 )
             ) as counted,
         ):
@@ -222,10 +228,12 @@ def evaluate(
     device: torch.device,
     loss: LossSum,
     look: Look | None = None,
+    ranks: Ranks | None = None,
 ) -> Generator[float, None, None]:
     """Count the rest of `batches` into `tally`, in fp32; yields the seconds of each batch once it is counted.
 
-    `look` is shown each batch, on `device`, after that.
+    `look` is shown each batch, on `device`, after that. With `ranks`, batches are this process's parts of them; every
+    process counts the whole.
     """
     model.eval()
     with (
@@ -235,14 +243,16 @@ def evaluate(
         started = time.perf_counter()
         for batch in rest:
             there = batch.to(device)
-            tally.add(logits(model, there), batch.labels, batch.rows, loss)
+            scores = logits(model, there)
+            counted = (scores, batch.labels, batch.rows) if ranks is None else ranks.whole_batch(scores, batch)
+            tally.add(*counted, loss)
             if look is not None:
                 look(there, tally.n_batches - 1)
             yield time.perf_counter() - started
             started = time.perf_counter()
 
 
-def finish_epoch(state: TrainingState, plan: Plan, metrics: MetricsLog) -> None:
+def finish_epoch(state: TrainingState, plan: Plan, metrics: Rows) -> None:
     """Write the epoch's row and line, keep the model if it is the best, and turn to the next epoch.
 
     If the row cannot be written, the progress is as before, so that a checkpoint taken then comes here again.
@@ -283,7 +293,7 @@ def _set_temperature(model: nn.Module, plan: Plan, step: int) -> None:
         set_temperature(model, temperature)
 
 
-def write_step_row(progress: Progress, plan: Plan, metrics: MetricsLog) -> None:
+def write_step_row(progress: Progress, plan: Plan, metrics: Rows) -> None:
     """Write what `window` has summed up as one row, and empty it. Raises `StorageError`, and changes nothing then."""
     metrics.append(step_row(progress, plan))
     progress.n_rows, progress.window = metrics.n_rows, Sums()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from difflogic_tonic import cache, models
-from difflogic_tonic.config import PrepareConfig, TrainConfig, load_prepare_config
+from difflogic_tonic.config import PrepareConfig, RankPlace, TrainConfig, load_prepare_config
 from difflogic_tonic.config.networks import check_logic_sizes
 from difflogic_tonic.data import Batches
 from difflogic_tonic.errors import CacheAmbiguous, CacheMissing, ConfigError
@@ -53,8 +53,13 @@ class Inputs:
         return "; ".join(parts) or None
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device of `train.device`; `auto` takes a GPU if there is one. `ConfigError` for one that is not there."""
+def choose_device(wanted: str, place: RankPlace | None = None) -> torch.device:
+    """The device of `train.device`; `auto` takes a GPU if there is one. `ConfigError` for one that is not there.
+
+    `place`: that of a process among several, each of which takes a GPU of its own.
+    """
+    if place is not None and wanted != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", gpu_of(place, wanted, torch.cuda.device_count()))
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(wanted)
@@ -62,6 +67,23 @@ def choose_device(wanted: str) -> torch.device:
         count = torch.cuda.device_count()
         raise ConfigError(f"train.device: {wanted}, but {count} CUDA devices can be used here; use auto or cpu")
     return device
+
+
+def gpu_of(place: RankPlace, wanted: str, count: int) -> int:
+    """Which of the `count` GPUs that this process sees is its own. `ConfigError` if there are not enough.
+
+    One: the launcher has given each process another one, or they would share it (`rendezvous.check_devices`).
+    """
+    if ":" in wanted and place.local_world > 1:
+        raise ConfigError(
+            f"train.device: {wanted} names one GPU, and this machine has {place.local_world} processes; use cuda"
+        )
+    if 1 < count < place.local_world:
+        raise ConfigError(
+            f"train.device: {place.local_world} processes on this machine and {count} GPUs; start {count} processes, "
+            f"or set train.device: cpu"
+        )
+    return place.local_rank if count > 1 else 0
 
 
 def find_or_prepare(config: TrainConfig, storage: Storage) -> cache.Variant:
@@ -108,15 +130,23 @@ def prepare_config(config: TrainConfig) -> PrepareConfig | None:
     return prepare
 
 
-def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.device) -> Inputs:
-    """Open the splits of the variant in `path` as `config` wants them.
+def open_inputs(
+    config: TrainConfig, path: Path, place_name: str, device: torch.device, share: tuple[int, int] | None = None
+) -> Inputs:
+    """Open the splits of the variant in `path` as `config` wants them; `share`: see `Batches`.
 
     Raises `CacheError` or `ConfigError`, and `RecordingError` for one that cannot be sliced as `data.slice` says.
     """
     reader = cache.CacheReader(path, config.data.slice)
     splits = {name: reader.split(name) for name in ("train", *SPLITS) if name in reader.manifest.splits}
 
-    def batches(name: str, shuffle: bool, subset: float | int | None, changing: "Augmenter | None" = None) -> Batches:
+    def batches(
+        name: str,
+        shuffle: bool,
+        subset: float | int | None,
+        changing: "Augmenter | None" = None,
+        share: tuple[int, int] | None = share,
+    ) -> Batches:
         return Batches(
             splits[name],
             config.view,
@@ -130,6 +160,7 @@ def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.
             augmenter=changing,
             bucketed=shuffle and config.data.batching == "bucketed",
             keyed=config.model.model_type == "SNN" and config.model.snn.encoding == "rate",
+            share=share,
         )
 
     if not splits["train"].n_recordings:
@@ -138,7 +169,7 @@ def open_inputs(config: TrainConfig, path: Path, place_name: str, device: torch.
         reader.manifest,
         place_name,
         batches("train", True, config.data.subset, augmenter(config)),
-        batches("train", True, config.data.subset),
+        batches("train", True, config.data.subset, share=None),
         {name: batches(name, False, None) for name in SPLITS if name in splits and splits[name].n_recordings},
         {name: split.n_recordings for name, split in splits.items()},
         sample_shape(config, reader.manifest),

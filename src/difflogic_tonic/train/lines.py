@@ -30,7 +30,7 @@ class Bar:
         self._said_at = time.monotonic()
         self._bar = (
             tqdm(total=total, initial=done, desc=what, unit="batch", leave=False, dynamic_ncols=True, file=sys.stderr)
-            if sys.stderr.isatty()
+            if sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
             else None
         )
 

@@ -50,9 +50,16 @@ class Estimate:
 
 
 def estimate(
-    model: nn.Module, sample: Batch, config: Train, device: torch.device, precision: Precision | None = None
+    model: nn.Module,
+    sample: Batch,
+    config: Train,
+    device: torch.device,
+    precision: Precision | None = None,
+    samples: int | None = None,
 ) -> Estimate:
     """Measured where it is cheap: a forward pass of up to two samples counts what backward would keep.
+
+    `samples` that are in memory at once, if that is not a whole batch.
 
     What a spiking network computes again (`train.recompute`) is not kept, and so not counted.
 
@@ -62,7 +69,9 @@ def estimate(
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     moments = MOMENTS.get(config.optimizer, MOMENTS["adam"]) * weights
     few = _first(sample, min(2, len(sample))).to(device)
-    activations = math.ceil(_kept_for_backward(model, few, precision) / len(few) * config.dataloader.batch_size)
+    activations = math.ceil(
+        _kept_for_backward(model, few, precision) / len(few) * (samples or config.dataloader.batch_size)
+    )
     # Weights, moments, and the best weights so far.
     checkpoint = 2 * weights + moments
     return Estimate(weights, moments, activations, free_memory(device), checkpoint)

@@ -16,7 +16,7 @@ import torch
 
 from difflogic_tonic.config import TrainConfig
 from difflogic_tonic.data import Batch
-from difflogic_tonic.errors import STOPPED
+from difflogic_tonic.errors import STOPPED, ConfigError
 from difflogic_tonic.runs.checkpoint import Checkpoints
 from difflogic_tonic.runs.folder import open_run
 from difflogic_tonic.runs.log import log_to_console
@@ -70,6 +70,8 @@ class FirstBatches:
 def rehearse(request: Request, stop: StopRequest) -> int:
     """Run every stage on a few batches. 0 if all of them work; the error of the stage that does not otherwise."""
     log_to_console()
+    if request.ranks is not None:
+        raise ConfigError("--debug is for one process; leave out torchrun or srun")
     config = request.config.model_copy(update={"train": request.config.train.model_copy(update={"epochs": 2})})
     device = choose_device(config.train.device)
     make_deterministic(device)

@@ -1,5 +1,6 @@
 """One run with everything open: train, save, say what came out."""
 
+import dataclasses
 import logging
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from difflogic_tonic.models.discretise import netlist_report
 from difflogic_tonic.nets.logic import has_hard_mode, logic_report
 from difflogic_tonic.runs.checkpoint import Checkpoints
 from difflogic_tonic.runs.folder import RunFolder
-from difflogic_tonic.runs.metrics import MetricsLog
+from difflogic_tonic.runs.metrics import MetricsLog, NoRows
 from difflogic_tonic.runs.model_file import ModelFile, save_model
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.runs.status import write_status
@@ -25,7 +26,8 @@ from difflogic_tonic.train import lines, preflight
 from difflogic_tonic.train.fit import Plan, fit, is_finished
 from difflogic_tonic.train.inputs import Inputs, evaluation_phases
 from difflogic_tonic.train.losses import evaluation_loss, training_loss
-from difflogic_tonic.train.saving import Saver
+from difflogic_tonic.train.ranks import Ranks
+from difflogic_tonic.train.saving import OnlyStops, Saver
 from difflogic_tonic.train.spike_statistics import spike_lines
 from difflogic_tonic.train.state import Best, TrainingState, copied_weights
 
@@ -45,6 +47,7 @@ class Run:
     inputs: Inputs
     checkpoints: Checkpoints
     device: torch.device
+    ranks: Ranks | None = None
 
     def train(self, stop: StopRequest) -> int:
         """Train to the end or until asked to stop, and save either way."""
@@ -76,6 +79,11 @@ class Run:
         self._finish()
         return 0
 
+    def follow(self, stop: StopRequest) -> int:
+        """`train` as a process of several that writes nothing."""
+        plan = dataclasses.replace(self.plan(), on_better=lambda best: None, on_epoch=lambda: None)
+        return 0 if fit(self.state, plan, NoRows(), OnlyStops(stop)) else stop.exit_code
+
     def plan(self) -> Plan:
         return Plan(
             config=self.config.training,
@@ -90,6 +98,8 @@ class Run:
             counts_skipped=self.state.precision.scaler is not None,
             logic=self.config.model.difflogic if self.config.model.model_type == "DiffLogic" else None,
             subset=self.inputs.subset,
+            seed=self.config.base.seed,
+            ranks=self.ranks,
             on_better=self.save_best,
             on_epoch=lambda: self._status("running"),
         )
@@ -226,7 +236,11 @@ class Run:
             log.info("no validation split: the best model is the last one")
         with closing(train.iterate(0)) as batches:
             sample = next(batches)
-        found = preflight.estimate(self.state.model, sample, self.config.train, self.device, self.state.precision)
+        world = 1 if self.ranks is None else self.ranks.world
+        share = -(-self.config.train.dataloader.batch_size // world)
+        found = preflight.estimate(
+            *(self.state.model, sample, self.config.train, self.device, self.state.precision), samples=share
+        )
         for line in preflight.report(found, self.storage, self.device, self.checkpoints):
             log.info("%s", line)
 

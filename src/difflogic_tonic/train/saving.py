@@ -2,11 +2,37 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from difflogic_tonic.runs.metrics import MetricsLog
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.runs.writer import CheckpointWriter
 from difflogic_tonic.train.state import TrainingState
+
+
+class Watch(Protocol):
+    """What the loop asks between its steps."""
+
+    def between_steps(self) -> bool:
+        """True if the loop must return now."""
+        ...
+
+    def after_epoch(self, seconds: float) -> None:
+        """An epoch that took so long is over."""
+        ...
+
+
+class OnlyStops:
+    """For a process that writes nothing, because another one does."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        self._stop = stop
+
+    def between_steps(self) -> bool:
+        return bool(self._stop)
+
+    def after_epoch(self, seconds: float) -> None:
+        """Nothing is saved here."""
 
 
 class Saver:

@@ -10,6 +10,7 @@ from torch import nn
 from difflogic_tonic.data import Batch
 from difflogic_tonic.models import logits
 from difflogic_tonic.nets.spiking.spikes import BUSY, SpikeCounts, counting
+from difflogic_tonic.train.ranks import Ranks
 
 Look = Callable[[Batch, int], None]
 """Told of each batch of an evaluation, and its number from 0."""
@@ -17,17 +18,24 @@ Look = Callable[[Batch, int], None]
 log = logging.getLogger(__name__)
 
 
-def look_at_spikes(model: nn.Module, counts: SpikeCounts | None, every: int) -> Look | None:
-    """What adds every `every`-th batch to `counts`; None for none. A call of its own, so that it changes no result."""
+def look_at_spikes(model: nn.Module, counts: SpikeCounts | None, every: int, ranks: Ranks | None = None) -> Look | None:
+    """What adds every `every`-th batch to `counts`; None for none. A call of its own, so that it changes no result.
+
+    With `ranks`, every process adds what all have counted in their parts.
+    """
     if counts is None or every == 0:  # 0: a resume no longer wants what its checkpoint had begun
         return None
 
     @torch.no_grad()
     def look(batch: Batch, number: int) -> None:
         if number % every == 0:
-            with counting(model, counts):
-                logits(model, batch)
-            counts.n_samples += len(batch)
+            found = SpikeCounts()
+            if batch.place.own:
+                with counting(model, found):
+                    logits(model, batch)
+                found.n_samples = batch.place.own
+            for part in [found] if ranks is None else ranks.collect(found):
+                counts.add(part)
 
     return look
 

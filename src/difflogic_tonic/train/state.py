@@ -144,7 +144,8 @@ def random_states() -> dict[str, Any]:
     kind, keys, position, has_gauss, gauss = legacy
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # Of the one that is used: how many others there are must not matter to a resume.
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
         "python": list(random.getstate()),
         "numpy": [str(kind), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(gauss)],
     }
@@ -152,8 +153,8 @@ def random_states() -> dict[str, Any]:
 
 def set_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
-    if len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"][0])
     version, internal, gauss_next = states["python"]
     random.setstate((version, tuple(internal), gauss_next))
     kind, keys, position, has_gauss, gauss = states["numpy"]
@@ -161,7 +162,7 @@ def set_random_states(states: dict[str, Any]) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators, which dropout and the like draw from; loaders and initial weights have their own."""
+    """Seed the global generators, for modules of one's own; loaders, initial weights and layers have their own."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)

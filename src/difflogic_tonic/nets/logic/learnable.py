@@ -16,6 +16,7 @@ from difflogic_tonic.nets.logic.gates import bilinear
 from difflogic_tonic.nets.logic.layer import LogicLayer
 from difflogic_tonic.nets.logic.learnable_cpu import Kernel, choose_layer, find_kernel
 from difflogic_tonic.nets.logic.wiring import Place, check_wiring, random_wiring, unique_wiring
+from difflogic_tonic.nets.moment import generator_for
 
 FIRST_LOGIT = 3.0
 """Start of the first candidate's logit above the others': at equal odds an input starts as the mean of all candidates,
@@ -67,7 +68,7 @@ class LearnableLayer(LogicLayer):
         logits: Tensor = self.wiring_logits
         straight_through = self.training and self.estimator != "soft"
         if straight_through and self.estimator == "gumbel":
-            logits = logits - torch.empty_like(logits).exponential_().log()
+            logits = logits - torch.empty_like(logits).exponential_(generator=generator_for(logits.device)).log()
         by_candidate = (logits / self.temperature).flatten(0, 1).t()
         # along the first axis: along a last one of eight, torch is five times as slow
         soft = torch.softmax(by_candidate, 0).t().reshape(logits.shape)

@@ -12,7 +12,7 @@ Estimators (what the forward pass of training uses; the backward pass is always 
     soft    the relaxation itself
     hard    the most likely gate, straight-through
     gumbel  a gate drawn with Gumbel (raw) or logistic (light, walsh) noise, straight-through (arXiv 2506.07500).
-            One draw per neuron and call, from torch's global generator as dropout does, so a resumed run repeats it.
+            One draw per neuron and call; in training a function of the step, so a resumed run repeats it.
 
 Outside of training there is no noise and no straight-through: evaluation is either soft or hard.
 """
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from difflogic_tonic.nets.logic.gates import PASS_A, corners_to_coefficients, gate_coefficients
+from difflogic_tonic.nets.moment import generator_for
 
 ESTIMATORS: tuple[str, ...] = ("soft", "hard", "gumbel")
 INITS: tuple[str, ...] = ("random", "residual")
@@ -67,12 +68,16 @@ def _gates_of_corners(logits: Tensor) -> Tensor:
 
 
 def _gumbel(logits: Tensor) -> Tensor:
-    return -torch.empty_like(logits).exponential_().log()
+    return -_exponential(logits).log()
 
 
 def _logistic(logits: Tensor) -> Tensor:
     # the difference of two Gumbel draws; sampled without the poles of log(u / (1 - u))
-    return torch.empty_like(logits).exponential_().log() - torch.empty_like(logits).exponential_().log()
+    return _exponential(logits).log() - _exponential(logits).log()
+
+
+def _exponential(like: Tensor) -> Tensor:
+    return torch.empty_like(like).exponential_(generator=generator_for(like.device))
 
 
 def _hadamard(like: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from difflogic_tonic.nets.dropout import dropout_mask
+from difflogic_tonic.nets.moment import now
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 from difflogic_tonic.nets.spiking.stepwise import StepModule
 
@@ -21,6 +23,12 @@ class SequenceDropout(StepModule):
             return x
         mask = steps.recall(self)
         if mask is None:
-            mask = nn.functional.dropout(x.new_ones(x[: steps.counts[0]].shape), self.probability)
+            mask = self._drawn(x[: steps.counts[0]], steps)
         steps.keep(self, mask)
         return x * steps.repeat(mask)
+
+    def _drawn(self, like: Tensor, steps: PackedSteps) -> Tensor:
+        at = now()
+        if at is None:
+            return nn.functional.dropout(like.new_ones(like.shape), self.probability)
+        return dropout_mask(like, self.probability, at.keys(self, like.device)[steps.order])

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from difflogic_tonic.nets.shared_norm import KINDS, SharedBatchNorm, is_shared
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 
-_NORMS: frozenset[type[nn.Module]] = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d})
+_NORMS: frozenset[type[nn.Module]] = frozenset({*KINDS, SharedBatchNorm})
 
 _TIMELESS: frozenset[type[nn.Module]] = _NORMS | {
     nn.AdaptiveAvgPool2d,
@@ -69,11 +70,12 @@ def normalises(modules: Iterable[nn.Module]) -> bool:
 def can_hoist(module: nn.Module, steps: PackedSteps) -> bool:
     """Whether applying `module` to one frame per sample is as good as applying it to that frame at every step.
 
-    Statistics of a batch are the same only if all samples have equally many steps. torch takes none of a single number.
+    Statistics of a batch are the same only if all samples have equally many steps. torch takes none of a single number;
+    where the batch is shared, all parts must do the same, however few samples they have.
     """
     if not (may_hoist() and is_timeless(module)):
         return False
-    return not normalises([module]) or (steps.counts[0] == steps.counts[-1] and steps.counts[0] > 1)
+    return not normalises([module]) or (steps.counts[0] == steps.counts[-1] and (steps.counts[0] > 1 or is_shared()))
 
 
 def _sees_batch(module: nn.Module) -> bool:
@@ -102,7 +104,8 @@ def repeated(module: nn.Module, times: int) -> Iterator[None]:
 def _correction(before: Tensor, times: int) -> Any:
     @torch.no_grad()
     def correct(norm: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        n = inputs[0].numel() // inputs[0].shape[1]
+        shared = norm.n_values if isinstance(norm, SharedBatchNorm) else None
+        n = inputs[0].numel() // inputs[0].shape[1] if shared is None else shared
         ratio = (n - 1) * times / (n * times - 1)
         share = norm.momentum if norm.momentum is not None else 1 / float(norm.num_batches_tracked)
         kept = (1 - share) * before

@@ -51,6 +51,16 @@ class SpikeCounts:
     synops: dict[str, int] = field(default_factory=dict)
     macs: dict[str, int] = field(default_factory=dict)
 
+    def add(self, other: "SpikeCounts") -> None:
+        """Add what was counted of other samples."""
+        self.n_samples += other.n_samples
+        for name in ("spikes", "places", "near", "synops", "macs"):
+            for layer, n in getattr(other, name).items():
+                _add(getattr(self, name), layer, n)
+        for layer, bins in other.histogram.items():
+            before = self.histogram.get(layer, [0] * len(bins))
+            self.histogram[layer] = [old + new for old, new in zip(before, bins, strict=True)]
+
     def rates(self) -> dict[str, float]:
         """Spikes per neuron and step of each layer."""
         return {name: spikes / self.places[name] for name, spikes in self.spikes.items()}

@@ -1,0 +1,85 @@
+"""Pictures for which the saved network is asked again: spikes and membranes, growing scores, wires."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from difflogic_tonic.nets.spiking.model import SpikingModel
+from difflogic_tonic.report import gates, spikes
+from difflogic_tonic.report.gallery import Gallery
+from difflogic_tonic.report.network import different_samples, input_pixels, trace_sample, wires_of
+from difflogic_tonic.train.opened import OpenedRun
+
+MOST_LAYERS = 8
+"""Layers of neurons in a picture; of a deeper network, so many evenly spaced."""
+
+
+def draw_wiring(opened: OpenedRun, gallery: Gallery, title: str) -> None:
+    """Where the wires of a logic network go."""
+    wires = wires_of(opened.model, opened.frame_shape)
+    if wires is None:
+        gallery.lacks("wiring", "trees of a convolutional network read neighbouring pixels by design")
+        return
+    gallery.add(
+        "wiring.png",
+        "Which pixels the first layer reads, and how far apart the two inputs of a neuron are.",
+        lambda path: gates.save_wiring(path, title, *wires),
+    )
+
+
+def draw_spiking(opened: OpenedRun, gallery: Gallery, title: str) -> None:
+    """One sample in full, and the class scores and the encoder's spikes of a few."""
+    model = opened.model
+    assert isinstance(model, SpikingModel), type(model)
+    split = "test" if "test" in opened.inputs.evaluated else "train"
+    samples = different_samples(opened.inputs.evaluated.get("test", opened.inputs.plain_train))
+    classes = opened.saved.classes
+    first = trace_sample(model, samples[0], with_layers=True)
+    head = f"{title}\n{split} recording {int(samples[0].rows[0])}, class {classes[first.label]}"
+    layers = [first.layers[k] for k in _evenly(len(first.layers))]
+    gallery.add(
+        "raster.png",
+        "Every spike of one sample: neurons upwards, steps to the right.",
+        lambda path: spikes.save_raster(path, head, layers),
+    )
+    gallery.add(
+        "membranes.png",
+        "Membranes of the liveliest neurons of each layer for the same sample, before the reset; triangles are spikes, "
+        "the dashed line is the threshold.",
+        lambda path: spikes.save_membranes(path, head, layers),
+    )
+    for number, sample in enumerate(samples):
+        trace = trace_sample(model, sample, with_layers=False)
+        name = f"spike_bar_{number}_target{_in_name(classes[trace.label])}.gif"
+        row = f"{split} recording {int(sample.rows[0])}"
+        gallery.add(
+            name,
+            f"{trace.unit} of each class, step by step, for {row}; the true class is orange.",
+            partial(spikes.save_score_animation, title=row, trace=trace, classes=classes),
+        )
+        draw = partial(
+            spikes.save_encoder, title=f"{row}, class {classes[trace.label]}: spikes of {trace.layers[0].name}"
+        )
+        _draw_encoder(gallery, number, row, partial(draw, pixels=input_pixels(sample), layer=trace.layers[0]))
+
+
+def _draw_encoder(gallery: Gallery, number: int, row: str, draw: Callable[[Path], object]) -> None:
+    gallery.add(
+        f"encoder_{number}.png",
+        f"Spikes of the first layer for {row} at each step, a square for each channel, beside the input; also as PDF "
+        "and SVG.",
+        draw,
+    )
+    for form in ("pdf", "svg"):
+        draw(gallery.folder / f"encoder_{number}.{form}")
+
+
+def _evenly(n: int) -> list[int]:
+    return np.unique(np.linspace(0, n - 1, min(n, MOST_LAYERS)).astype(int)).tolist()
+
+
+def _in_name(text: str) -> str:
+    """A class name as part of a file name."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
