@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from rank_processes import free_port
 
 from difflogic_tonic.errors import STOPPED, OutOfMemory, RanksLost, TrainingDiverged
+from rank_processes import free_port
 
 pytestmark = pytest.mark.integration
 
