@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import yaml
 
 from difflogic_tonic.config.train import TrainConfig
 from difflogic_tonic.errors import RunExists, StorageError, StorageFull
-from difflogic_tonic.runs.folder import job_folders, lease, open_run, remove_leftovers, set_aside, write_start
+from difflogic_tonic.runs.folder import job_folders, open_run, remove_leftovers, set_aside, write_start
 from difflogic_tonic.runs.log import log_to_file
 from difflogic_tonic.storage import Storage, partial_path
 
@@ -60,31 +59,6 @@ def test_a_resume_finds_the_folder_as_it_was(start: str, storage: Storage) -> No
     fill(storage)
     folder = open_run(storage, "job", start)  # type: ignore[arg-type]
     assert (folder.path / "file").is_file()
-
-
-def test_a_second_process_is_refused_while_the_first_lives(storage: Storage) -> None:
-    read, _keeps_it_open = os.pipe()
-    ready_read, ready_write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        with lease(storage, "job"):
-            os.write(ready_write, b"1")
-            os.read(read, 1)
-        os._exit(0)
-    os.read(ready_read, 1)
-    try:
-        with (
-            pytest.raises(RunExists, match=f"running in another process .host {socket.gethostname()}, pid {pid}"),
-            lease(storage, "job"),
-        ):
-            pass
-        with lease(storage, "another"):
-            pass
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
-    with lease(storage, "job"):  # a dead holder holds nothing
-        pass
 
 
 def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_kept(storage: Storage) -> None:

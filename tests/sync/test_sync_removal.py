@@ -13,7 +13,7 @@ import pytest
 
 from difflogic_tonic.cache.publish import lock_path
 from difflogic_tonic.errors import CacheAmbiguous, CacheError, CacheMissing, StorageError
-from difflogic_tonic.runs.folder import lease
+from difflogic_tonic.runs.lease import lease
 from difflogic_tonic.storage import Storage, file_lock
 from difflogic_tonic.sync.command import run
 from difflogic_tonic.sync.garbage import find_garbage, remove_garbage

@@ -6,7 +6,13 @@ from typing import TypeVar
 
 from difflogic_tonic.arguments import add_override_argument, check_job_id, override_texts
 from difflogic_tonic.config.datasets import DATASETS, DatasetFacts, DownloadFile, SensorSize
-from difflogic_tonic.config.environment import StoragePaths, environment_storage, repository_root, slurm_restart_count
+from difflogic_tonic.config.environment import (
+    StoragePaths,
+    environment_storage,
+    repository_root,
+    slurm_job_id,
+    slurm_restart_count,
+)
 from difflogic_tonic.config.overrides import apply_overrides, parse_overrides
 from difflogic_tonic.config.prepare import PrepareConfig
 from difflogic_tonic.config.ranks import RankPlace, environment_ranks
@@ -32,6 +38,7 @@ __all__ = [
     "load_train_config",
     "override_texts",
     "repository_root",
+    "slurm_job_id",
     "slurm_restart_count",
 ]
 

@@ -54,3 +54,9 @@ def slurm_restart_count(variables: Mapping[str, str] | None = None) -> int:
     if not text.isdecimal():
         raise ConfigError(f"environment variable SLURM_RESTART_COUNT={text}: expected a number of restarts; unset it")
     return int(text)
+
+
+def slurm_job_id(variables: Mapping[str, str] | None = None) -> str:
+    """The id of the SLURM job (of an array: of this task), which its requeues keep; empty outside SLURM."""
+    environment = os.environ if variables is None else variables
+    return environment.get("SLURM_JOB_ID", "").strip()

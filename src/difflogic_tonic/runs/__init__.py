@@ -3,7 +3,8 @@
 | module        | what it holds                                                                        |
 |---------------|--------------------------------------------------------------------------------------|
 | `signals`     | stop signals that only set a flag                                                    |
-| `folder`      | the run folder and its siblings, `RunExists`, `--fresh`, the lease                   |
+| `folder`      | the run folder and its siblings, `RunExists`, `--fresh`                              |
+| `lease`       | one living process per job id                                                        |
 | `environment` | versions, commit, host, CPU                                                          |
 | `checkpoint`  | checkpoint files: atomic, checked, newest two kept, fallback                         |
 | `writer`      | the thread that writes and mirrors them                                              |

@@ -17,14 +17,11 @@ A job is never overwritten silently: `--resume` continues it, `--fresh` renames 
 """
 
 import datetime
-import fcntl
 import logging
-import os
 import shlex
 import socket
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,7 +30,7 @@ import yaml
 
 from difflogic_tonic.config import TrainConfig
 from difflogic_tonic.errors import RunExists
-from difflogic_tonic.storage import Storage, atomic_write, file_lock, reap_leftovers, storage_errors, write_json
+from difflogic_tonic.storage import Storage, atomic_write, reap_leftovers, storage_errors, write_json
 
 Start = Literal["new", "resume", "auto", "fresh"]
 """`new` refuses a job that exists, `resume` continues it, `auto` too if it has a checkpoint, `fresh` sets it aside."""
@@ -166,34 +163,3 @@ def write_start(folder: RunFolder, config: TrainConfig, argv: Sequence[str], env
     with storage_errors(folder.command), folder.command.open("a", encoding="utf-8") as file:
         file.write(f"{now} {socket.gethostname()}: {shlex.join([Path(sys.argv[0]).name, *argv])}\n")
     write_json(folder.environment, environment)
-
-
-@contextmanager
-def lease(storage: Storage, job_id: str) -> Iterator[None]:
-    """Hold `job_id` for this process. Raises `RunExists` if a living process holds it already.
-
-    The lock dies with its holder. On file systems whose locks do nothing, two runs of one job are wasteful and their
-    files still whole, because all of them are written under unique names and renamed.
-    """
-    run_dir = storage.project.run_dir(job_id)
-    path = run_dir.with_name(f".{job_id}.lock")
-    with file_lock(path, wait=False) as locked:
-        if not locked and (holder := _living_holder(path)):
-            raise RunExists(
-                f"job {job_id} is running in another process ({holder}); wait for it, stop it, or choose another job id"
-            )
-        with storage_errors(path):
-            path.write_text(f"host {socket.gethostname()}, pid {os.getpid()}\n", encoding="utf-8")
-        yield
-
-
-def _living_holder(path: Path) -> str:
-    """Who holds a lock that we did not get; empty if nobody can, because this file system has no locks."""
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return file.read(200).decode(errors="replace").strip() or "unknown"
-        except OSError:
-            return ""
-    return ""

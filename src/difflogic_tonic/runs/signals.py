@@ -11,10 +11,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from difflogic_tonic.errors import INTERRUPTED, STOPPED
+from difflogic_tonic.errors import INTERRUPTED, STOPPED, RunError
 
 STOP_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
 """SIGTERM and SIGUSR1 come from a scheduler (save, please requeue), SIGINT from Ctrl-C."""
+
+
+JOB_LOST = "another process, which has taken over this job,"
+"""The reason of a stop that no signal asked for."""
+
+
+def stop_number(reason: str | None) -> int:
+    """The reason of a stop as a number, for other processes: the signal's, 127 for `JOB_LOST`, 0 for None."""
+    if reason is None:
+        return 0
+    return 127 if reason == JOB_LOST else int(signal.Signals[reason])
+
+
+def stop_reason(number: int) -> str:
+    """The reverse of `stop_number`, but for 0."""
+    return JOB_LOST if number == 127 else signal.Signals(number).name
 
 
 class StopNow(KeyboardInterrupt):
@@ -35,12 +51,16 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """75 after a scheduler's signal, 130 after Ctrl-C."""
-        return INTERRUPTED if self.reason == "SIGINT" else STOPPED
+        """75 after a scheduler's signal, 130 after Ctrl-C, 6 if another process has the job now."""
+        return {"SIGINT": INTERRUPTED, JOB_LOST: RunError.exit_code}.get(self.reason or "", STOPPED)
 
     def request(self, reason: str) -> None:
         """Ask for a stop as a signal would; the first reason stays."""
         self.reason = self.reason or reason
+
+    def lose_job(self) -> None:
+        """Another process has the job now: stop, and do not ask to be queued again."""
+        self.reason = JOB_LOST
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -29,7 +29,7 @@ _count = itertools.count()
 
 def partial_path(path: Path) -> Path:
     """A temporary name beside `path` that no other writer uses: other threads, processes and hosts included."""
-    return path.with_name(f"{path.name}.tmp-{_host()}-{os.getpid()}-{next(_count)}")
+    return path.with_name(f"{path.name}.tmp-{host_of_processes()}-{os.getpid()}-{next(_count)}")
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def foreign_leftovers(folder: Path) -> list[Path]:
     """Temporary files and folders in `folder` of other hosts, dead or alive: for a caller after whom none is needed."""
     entries = sorted(folder.iterdir())
     matches = ((entry, LEFTOVER.fullmatch(entry.name)) for entry in entries)
-    return [entry for entry, match in matches if match and match["host"] != _host()]
+    return [entry for entry, match in matches if match and match["host"] != host_of_processes()]
 
 
 def reap_leftovers(folder: Path, own: bool = False, foreign: bool = False) -> list[Path]:
@@ -119,7 +119,7 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _host() -> str:
+def host_of_processes() -> str:
     """This host and process-id namespace: a container may share the host's name but not its process ids."""
     try:
         namespace = os.stat("/proc/self/ns/pid").st_ino
@@ -129,7 +129,7 @@ def _host() -> str:
 
 
 def _is_dead(path: Path, host: str, pid: int, own: bool) -> bool:
-    if host != _host():
+    if host != host_of_processes():
         return _age_seconds(path) > LEFTOVER_SECONDS
     if pid == os.getpid():
         return own

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from difflogic_tonic.cache.fingerprint import is_fingerprint
 from difflogic_tonic.cache.publish import complete_manifest, lock_path
 from difflogic_tonic.errors import RunExists
-from difflogic_tonic.runs.folder import RunFolder, job_folders, lease
+from difflogic_tonic.runs.folder import RunFolder, job_folders
+from difflogic_tonic.runs.lease import lease
 from difflogic_tonic.storage import Place, Storage, dead_leftovers, file_lock, storage_errors
 from difflogic_tonic.sync.inventory import PARTIAL
 from difflogic_tonic.sync.removal import last_written, maybe_worked_on, take_away

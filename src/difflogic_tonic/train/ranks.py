@@ -8,7 +8,6 @@ import datetime
 import json
 import logging
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from difflogic_tonic.config import RankPlace
 from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import ConfigError, RanksLost, UserError
-from difflogic_tonic.runs.signals import StopRequest
+from difflogic_tonic.runs.signals import StopRequest, stop_number, stop_reason
 from difflogic_tonic.train.heartbeat import (
     Heartbeat,
     Report,
@@ -120,14 +119,13 @@ class Ranks:
 
     def stop_number(self) -> int:
         """The signal that asked this process to stop, for `agree`; 0 for none."""
-        reason = self._own_stop.reason if self._own_stop else None
-        return 0 if reason is None else int(signal.Signals[reason])
+        return stop_number(self._own_stop.reason)
 
     def agree(self, numbers: list[float]) -> None:
         """Given the `stop_number` of each: from now on all want to stop if one does, for the reason of the first."""
         for number in numbers:
             if number:
-                self.stop.request(signal.Signals(int(number)).name)
+                self.stop.request(stop_reason(int(number)))
 
     def check_same(self, facts: dict[str, object]) -> None:
         """`ConfigError` unless `facts` are the same in all processes."""

@@ -19,11 +19,11 @@ from difflogic_tonic.runs.folder import (
     Start,
     check_absent,
     job_folders,
-    lease,
     open_run,
     remove_leftovers,
     write_start,
 )
+from difflogic_tonic.runs.lease import lease
 from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.runs.status import run_log, write_status
@@ -80,7 +80,7 @@ def train(request: Request, stop: StopRequest) -> int:
         with together(request.ranks, request.config, device, stop) as ranks, memory_errors(request.config.train):
             if ranks is not None and not ranks.leads:
                 return _follow(request, storage, job_id, stop, ranks)
-            with lease(storage, job_id):
+            with lease(storage, job_id, stop.lose_job):
                 return _lead(request, storage, job_id, stop, ranks)
     except Stopped as stopped:
         log.info("%s", stopped)
