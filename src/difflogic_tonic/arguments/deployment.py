@@ -8,6 +8,7 @@ from difflogic_tonic.arguments.one_line import OneLineParser, whole_number
 
 FORMATS: dict[str, str] = {
     "netlist": "JSON: gates, wires, classes and how a frame becomes bits",
+    "verilog": "a module, one that takes frames in words around it, and a testbench that checks itself",
 }
 """What `export` writes → its help. The code of each is in `deploy.formats.FORMATS`."""
 
@@ -40,6 +41,14 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_synth(parser: argparse.ArgumentParser) -> None:
+    _add_job(parser)
+    parser.add_argument("--lut", type=int, choices=(4, 5, 6), default=6, help="inputs of a look-up table (default: 6)")
+    parser.add_argument(
+        "--pipeline", type=whole_number, metavar="K", default=0, help="registers after every K levels (default: none)"
+    )
+
+
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     _add_job(parser)
     parser.add_argument(
@@ -55,5 +64,6 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "export": ("write the circuit of a trained logic network", _add_export),
     "verify": ("compare every exported form, bit by bit, with the network on the test set", _add_verify),
+    "synth": ("let Yosys map the circuit to look-up tables, before and after simplification", _add_synth),
 }
 """Command → its help and what adds its arguments. The code of each is in `deploy.commands.COMMANDS`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from difflogic_tonic.deploy.verilog_files import open_verilog, write_verilog
 from difflogic_tonic.netlist import Circuit, Netlist, class_scores, load_circuit, save_circuit, step_scores
 
 Runner = Callable[[NDArray[np.bool_]], NDArray[np.int32]]
@@ -19,12 +20,14 @@ class Format:
 
     write   writes the files of a circuit into a folder that exists, under names that begin with the given one
     open    reads (compiles, loads) those files again, and returns what runs them
+    needs   programs without which `open` cannot run them
     limit   `verify` stops after so many samples, where running them takes long; None: the whole test set
     """
 
     write: Callable[[Circuit, Path, str], list[Path]]
     open: Callable[[Circuit, list[Path]], Runner]
     limit: int | None = None
+    needs: tuple[str, ...] = ()
 
 
 def run_netlist(netlist: Netlist) -> Runner:
@@ -46,5 +49,6 @@ def _open_netlist(circuit: Circuit, paths: list[Path]) -> Runner:
 
 FORMATS: dict[str, Format] = {
     "netlist": Format(_write_netlist, _open_netlist),
+    "verilog": Format(write_verilog, open_verilog, limit=1000, needs=("iverilog",)),
 }
 """Name → form. The help of each is in `arguments.deployment.FORMATS`, whose names are the same."""

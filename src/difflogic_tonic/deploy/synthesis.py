@@ -40,7 +40,7 @@ def synthesise(sources: list[Path], top: str, lut_inputs: int = LUT_INPUTS) -> S
     names = " ".join(f'"{path}"' for path in sources)
     with tempfile.TemporaryDirectory() as folder:
         script = (
-            f"read_verilog {names}; hierarchy -check -top {top}; proc; tee -q -o read.txt stat;"
+            f"read_verilog {names}; hierarchy -check -top {top}; tee -q -o read.txt stat;"
             f" synth -flatten -lut {lut_inputs} -top {top}; tee -q -o mapped.txt stat; tee -q -o path.txt ltp -noff"
         )
         done = subprocess.run([yosys, "-p", script], cwd=folder, capture_output=True, text=True, check=False)

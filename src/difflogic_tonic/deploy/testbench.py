@@ -1,7 +1,8 @@
 """A Verilog testbench that checks itself: frames from a file, in words and with pauses, results against another file.
 
 It prints one line, `PASS <frames>` or `FAIL …`, and ends. WORD is the width of the words; PAUSES 0 leaves out the idle
-cycles between them, which are drawn at random.
+cycles between them, which are drawn at random. `+results=FILE` also writes every result, scores above class, as it
+comes.
 """
 
 import numpy as np
@@ -9,8 +10,12 @@ import numpy as np
 from difflogic_tonic.netlist import Headed
 
 
-def testbench(headed: Headed, name: str, frames: int, latency: int, sums: bool = False) -> str:
-    """`module NAME_tb` for the module NAME of `top_module` and the files of `vector_files`."""
+def bench_module(headed: Headed, name: str, frames: int, latency: int, longest: int | None = None) -> str:
+    """`module NAME_tb` for the module NAME of `top_module` and the files of `vector_files`.
+
+    `latency`: cycles that a result may take. `longest`: frames of the longest sequence, of a module with sums.
+    """
+    sums = longest is not None
     bits = headed.netlist.n_inputs - headed.netlist.n_state
     has_state = headed.netlist.n_state > 0
     scores = headed.classes * headed.score_bits
@@ -33,11 +38,12 @@ def testbench(headed: Headed, name: str, frames: int, latency: int, sums: bool =
         "    reg [WORD-1:0] in_data = 0;",
         f"    wire [{headed.index_bits - 1}:0] out_class;",
         f"    wire [{scores - 1}:0] out_scores;",
-        *([f"    wire [{headed.classes * (headed.score_bits + 8) - 1}:0] out_sums;"] if sums else []),
+        *([f"    wire [{headed.classes}*({headed.score_bits}+$clog2({longest}))-1:0] out_sums;"] if sums else []),
         "    reg [WORDS*WORD-1:0] frames [0:FRAMES-1];",
         f"    reg [{scores + headed.index_bits - 1}:0] expected [0:FRAMES-1];",
-        "    integer i, w, seen = 0, wrong = 0, idle = 0;",
-        f"    {name} #(.WORD(WORD)) dut (",
+        "    integer i, w, seen = 0, wrong = 0, idle = 0, results = 0;",
+        "    reg [8*256-1:0] path;",
+        f"    {name} #(.WORD(WORD){f', .FRAMES({longest})' if sums else ''}) dut (",
         "        " + ",\n        ".join(ports),
         "    );",
         "    always #5 clk = ~clk;",
@@ -45,6 +51,7 @@ def testbench(headed: Headed, name: str, frames: int, latency: int, sums: bool =
         f'        $readmemh("{name}_frames.hex", frames);',
         f'        $readmemh("{name}_expected.hex", expected);',
         *([f'        $readmemh("{name}_first.hex", firsts);'] if has_state else []),
+        '        if ($value$plusargs("results=%s", path)) results = $fopen(path, "w");',
         "        repeat (3) @(posedge clk);",
         "        rst <= 0;",
         "        for (i = 0; i < FRAMES; i = i + 1)",
@@ -62,8 +69,9 @@ def testbench(headed: Headed, name: str, frames: int, latency: int, sums: bool =
         "    always @(posedge clk) begin",
         "        idle <= out_valid ? 0 : idle + 1;",
         "        if (out_valid) begin",
+        f'            if (results != 0) $fdisplay(results, "%h", {expected});',
         f"            if ({expected} !== expected[seen]) begin",
-        f'                if (wrong == 0) $display("frame %0d: got %h, expected %h", seen, {expected}, expected[seen]);',
+        f'                if (wrong == 0) $display("frame %0d: %h, expected %h", seen, {expected}, expected[seen]);',
         "                wrong <= wrong + 1;",
         "            end",
         "            seen <= seen + 1;",

@@ -25,6 +25,7 @@ EXPRESSIONS = {
     "TRUE": "1'b1",
 }
 
+
 def core_module(headed: Headed, name: str, every: int = 0) -> str:
     """`module NAME_core`: `every` levels of gates between registers, 0 for a combinational circuit."""
     netlist = headed.netlist
@@ -37,7 +38,7 @@ def core_module(headed: Headed, name: str, every: int = 0) -> str:
     ports += [f"output wire [{headed.classes * headed.score_bits - 1}:0] scores"]
     ports += [f"output wire [{netlist.n_state - 1}:0] next_state"] if netlist.n_state else []
     lines = [
-        f"// {netlist.n_gates} gates, {stages.registers} registers; results {stages.latency} clock cycles after a frame.",
+        f"// {netlist.n_gates} gates, {stages.registers} registers; results {stages.latency} cycles after a frame.",
         "// Not every bit of a frame has to be read by a gate.",
         "/* verilator lint_off UNUSEDSIGNAL */",
         f"module {name}_core (",

@@ -160,7 +160,7 @@ def _sums(headed: Headed) -> list[str]:
         "        out_valid <= done && !rst;",
         "        if (done) out_scores <= scores;",
         f"        if (done) for (k = 0; k < {classes}; k = k + 1)",
-        f"            out_sums[k*SUM +: SUM] <= (first ? {{SUM{{1'b0}}}} : out_sums[k*SUM +: SUM])",
+        "            out_sums[k*SUM +: SUM] <= (first ? {SUM{1'b0}} : out_sums[k*SUM +: SUM])",
         f"                + {{{{(SUM-{score}){{1'b0}}}}, scores[k*{score} +: {score}]}};",
         "    end",
         "    // The class of a single frame is not asked for.",
