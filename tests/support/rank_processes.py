@@ -58,6 +58,10 @@ class Rank:
                 time.sleep(0.005)
         return self.code
 
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
 
 def start(work: Callable[[RankPlace], Any], folder: Path, world: int = 2) -> list[Rank]:
     """`work(place)` in `world` processes. Exit code 0, that of its `UserError`, or 1; what it returns in `answer`."""

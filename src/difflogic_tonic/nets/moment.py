@@ -61,6 +61,10 @@ class Moment:
         made.manual_seed(number(self.seed, STEP, self.step, self.batch, 1, self._n_generators))
         return made
 
+    def own_seed(self, rank: int) -> int:
+        """For torch's own generators in process `rank`, where several share the batch."""
+        return number(self.seed, STEP, self.step, self.batch, 2, rank)
+
 
 # Not a context variable: on a GPU the backward pass, which may compute layers again, has a thread of its own.
 _NOW: list[Moment] = []

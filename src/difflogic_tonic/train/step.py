@@ -68,7 +68,10 @@ def train_step(
     parts: list[Tensor] = []
     optimizer.zero_grad(set_to_none=True)
     for number, batch in enumerate(batches):
-        with moment(Moment(seed, step, number, batch.place.first, batch.place.own, ranks)):
+        at = Moment(seed, step, number, batch.place.first, batch.place.own, ranks)
+        if ranks is not None:  # modules of one's own draw from it, and only that of rank 0 is in a checkpoint
+            torch.manual_seed(at.own_seed(ranks.rank))
+        with moment(at):
             with precision.autocast():
                 logits, loss_of_logits = loss.of_batch(model, batch)
             summed = loss_of_logits() if batch.place.own else 0 * loss_of_logits()
