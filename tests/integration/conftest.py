@@ -232,10 +232,20 @@ class Laboratory:
         return sorted((self.root / place / "checkpoints" / job).glob("step-*.pt"))
 
 
+@pytest.fixture(scope="session")
+def make_laboratory(small_storage: Path) -> Callable[[Path], Laboratory]:
+    """`make_laboratory(folder)`: the small dataset in both places of `folder`."""
+
+    def make(root: Path) -> Laboratory:
+        made = Laboratory(root)
+        for place in (made.scratch, made.project):
+            place.mkdir()
+            (place / "data").symlink_to(small_storage / "data")
+        return made
+
+    return make
+
+
 @pytest.fixture
-def laboratory(tmp_path: Path, small_storage: Path) -> Laboratory:
-    made = Laboratory(tmp_path)
-    for place in (made.scratch, made.project):
-        place.mkdir()
-        (place / "data").symlink_to(small_storage / "data")
-    return made
+def laboratory(tmp_path: Path, make_laboratory: Callable[[Path], Laboratory]) -> Laboratory:
+    return make_laboratory(tmp_path)

@@ -102,11 +102,11 @@ def test_a_file_where_the_folder_should_be_is_one_line(storage: Storage) -> None
 
 
 def test_a_log_file_that_cannot_be_made_is_one_line(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_inode_left(path: str, *arguments: object, **options: object) -> None:
+    def no_inode_left(path: Path, *arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     folder = open_run(storage, "job", "new")
-    monkeypatch.setattr("builtins.open", no_inode_left)
+    monkeypatch.setattr("os.open", no_inode_left)
     with pytest.raises(StorageFull, match=r"log\.txt"):
         log_to_file(folder.log)
 

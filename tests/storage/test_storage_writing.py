@@ -7,12 +7,13 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from difflogic_tonic.errors import StorageError, StorageFull
-from difflogic_tonic.storage import atomic_write, partial_path, reap_leftovers, write_json, write_text
+from difflogic_tonic.storage import append_bytes, atomic_write, partial_path, reap_leftovers, write_json, write_text
 
 
 def leftover_of(path: Path, host: str, pid: int) -> Path:
@@ -120,6 +121,14 @@ def test_a_file_where_the_folder_should_be_is_a_storage_error(tmp_path: Path) ->
         write_text(tmp_path / "file" / "a", "x")
 
 
-def test_a_missing_folder_is_not_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        write_text(tmp_path / "none" / "a", "x")
+@pytest.mark.parametrize("write", [write_text, lambda path, text: append_bytes(path, text.encode())])
+def test_a_folder_that_went_away_is_said_and_not_made(write: Callable[[Path, str], None], tmp_path: Path) -> None:
+    """An unmounted place leaves an empty folder; what is written there is not in the place."""
+    with pytest.raises(StorageError, match=r"none is not there \(any more\); a could not be written"):
+        write(tmp_path / "none" / "a", "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_inside_the_block_is_no_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a"):
+        (tmp_path / "b").read_text()

@@ -6,13 +6,11 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-SSHD = "/usr/sbin/sshd"
 
 
 @dataclass
@@ -61,7 +59,7 @@ class SshHost:
         (self.folder / "authorized_keys").write_text(option + key)
 
 
-def start(folder: Path) -> tuple[SshHost, int]:
+def start(folder: Path, sshd_path: str) -> tuple[SshHost, int]:
     """The host and the process id of its sshd."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -86,7 +84,7 @@ def start(folder: Path) -> tuple[SshHost, int]:
     (folder / "sshd_config").write_text("\n".join(options) + "\n")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it, and the Debian package makes it only at boot
-    command = [SSHD, "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")]
+    command = [sshd_path, "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     end = time.monotonic() + 30
@@ -100,13 +98,11 @@ def start(folder: Path) -> tuple[SshHost, int]:
 
 
 @pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
-    """One sshd for the tests of a file. Where it is not installed: failure in continuous integration, else a skip."""
-    missing = [name for name in (SSHD, "ssh", "rsync") if not shutil.which(name)]
-    if missing:
-        told = f"{', '.join(missing)} not installed (Debian, Ubuntu: apt-get install openssh-server rsync)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
-    host, pid = start(tmp_path_factory.mktemp("ssh host"))
+def sshd(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
+    """One sshd for the tests of a file."""
+    for name in ("ssh", "rsync"):
+        program(name)
+    host, pid = start(tmp_path_factory.mktemp("ssh host"), program("sshd"))
     yield host
     os.kill(pid, 15)
 

@@ -106,7 +106,7 @@ class CountingWriter:
 
     def check(self) -> None: ...
 
-    def put(self, position: Any, snapshot: Any) -> None:
+    def put(self, position: Any, snapshot: Any, first: Any) -> None:
         self.snapshots += 1
 
 

@@ -18,9 +18,10 @@ import numpy as np
 
 from difflogic_tonic.cache.fingerprint import slicing_parameters
 from difflogic_tonic.cache.manifest import MANIFEST, Manifest, SplitFacts, load_manifest
+from difflogic_tonic.cache.returning import MOST_RETURNS, Returning
 from difflogic_tonic.cache.shard import ShardIndex, open_shard
 from difflogic_tonic.config.slicing import DEFAULT_EVENTS_PER_FRAME, Slicing
-from difflogic_tonic.errors import CacheCorrupt, CacheMissing, ConfigError
+from difflogic_tonic.errors import CacheCorrupt, CacheError, CacheMissing, ConfigError
 from difflogic_tonic.events.recipe import recipe_from_slicing
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ class CacheReader:
     One of packed events needs a `slicing`, and then reads, and says of itself, as if it was prepared with that.
     """
 
-    def __init__(self, path: Path, slicing: Slicing | None = None) -> None:
-        """CacheMissing if there is no variant, CacheCorrupt if its manifest is damaged.
+    def __init__(self, path: Path, slicing: Slicing | None = None, returning: Returning | None = None) -> None:
+        """`returning` brings the variant back if it goes away while it is read.
+
+        CacheMissing if there is no variant, CacheCorrupt if its manifest is damaged.
 
         ConfigError for packed events without a slicing, or a slicing of what is sliced already.
         """
@@ -49,6 +52,7 @@ class CacheReader:
             raise CacheMissing(f"{self.path} has no {MANIFEST}, so it is not a complete prepared dataset") from None
         _check_slicing(self.path, self._stored, slicing)
         self._slicing = slicing
+        self._returning = returning
         self.manifest: Manifest = sliced_manifest(self._stored, slicing) if slicing else self._stored
 
     def split(self, name: str) -> "FrameSplit":
@@ -59,7 +63,7 @@ class CacheReader:
         facts = self._stored.splits.get(name)
         if facts is None:
             raise CacheMissing(f"{self.path} has no split {name!r}, only {', '.join(self._stored.splits)}")
-        split = SplitReader(self.path, self._stored, facts)
+        split = SplitReader(self.path, self._stored, facts, self._returning)
         if self._slicing is None:
             return split
         from difflogic_tonic.cache.event_split import EventSplit  # numba, which takes half a second to load
@@ -97,8 +101,9 @@ class SplitReader:
     events a frame is a word, and there are spans_us i64[R, 2].
     """
 
-    def __init__(self, path: Path, manifest: Manifest, facts: SplitFacts) -> None:
+    def __init__(self, path: Path, manifest: Manifest, facts: SplitFacts, returning: Returning | None = None) -> None:
         self.path = path
+        self._returning, self._generation = returning, 0
         self.frame_shape = manifest.frame_shape
         self.storage = manifest.storage
         self.frame_nbytes = manifest.frame_nbytes
@@ -112,6 +117,7 @@ class SplitReader:
         self.n_events = _joined(indices, "n_events")
         self.offsets = _global_offsets(indices, self._starts)
         self._descriptors: dict[int, int] = {}
+        self._left_open: list[int] = []
         self._pid = os.getpid()
         self.spans_us = np.concatenate([np.empty((0, 2), np.int64), *(index.spans_us for index in indices)])
         n_frames = self.n_frames if manifest.storage != "events" else int(self.n_events.sum())
@@ -164,25 +170,54 @@ class SplitReader:
         """Close this process's descriptors. They open again when needed."""
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
+        while self._left_open:
+            os.close(self._left_open.pop())
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_descriptors": {}}
+        return self.__dict__ | {"_descriptors": {}, "_left_open": [], "_returning": None}
 
     def __del__(self, getpid: Callable[[], int] = os.getpid, close: Callable[[int], None] = os.close) -> None:
         # Defaults, because this module's globals may be gone when the interpreter ends.
         if getattr(self, "_pid", None) == getpid():
-            while self._descriptors:
-                close(self._descriptors.popitem()[1])
+            for descriptor in (*self._descriptors.values(), *self._left_open):
+                close(descriptor)
 
     def _read(self, shard: int, frame: int, flat: memoryview, at: int, count: int) -> None:
         """Read `count` frames from global frame number `frame` on, all of one shard, into flat[at:…]."""
+        for attempt in itertools.count():
+            generation = self._generation
+            try:
+                self._read_once(shard, frame, flat, at, count)
+                return
+            except CacheError as error:
+                if self._returning is None or attempt == MOST_RETURNS:
+                    raise
+                self._find_again(self._returning, generation, error)
+
+    def _find_again(self, returning: Returning, generation: int, error: CacheError) -> None:
+        """Go on with another copy of the same bytes; the copy of `generation` failed with `error`."""
+        generation, path = returning.bring_back(generation, error)
+        if generation == self._generation:
+            return  # another thread has been here
+        self._paths = [path / shard.name for shard in self._paths]
+        # Other threads may be reading from them: closed, their numbers could become those of other files.
+        self._left_open += self._descriptors.values()
+        self._descriptors = {}
+        self.path, self._generation = path, generation
+
+    def _read_once(self, shard: int, frame: int, flat: memoryview, at: int, count: int) -> None:
         end = at + count * self.frame_nbytes
         position = self._payload_at[shard] + (frame - self._first_frames[shard]) * self.frame_nbytes
         descriptor = self._descriptors.get(shard) if self._pid == os.getpid() else None
         if descriptor is None:
             descriptor = self._open(shard)
         while at < end:  # one turn, but that a read larger than 2 GiB or interrupted comes in parts
-            got = os.preadv(descriptor, (flat[at:end],), position)
+            try:
+                got = os.preadv(descriptor, (flat[at:end],), position)
+            except OSError as error:
+                raise CacheMissing(
+                    f"{self._paths[shard]} cannot be read any more ({error.strerror}); run the same command again"
+                ) from error
             if not got:
                 raise CacheCorrupt(f"{self._paths[shard]} became shorter while it was read; run the same command again")
             at, position = at + got, position + got

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,14 +35,20 @@ class _Candidate:
 
 
 def find_variant(
-    storage: Storage, dataset: str, *, parameters_hash: str | None, prefix: str | None, prepare_command: str
+    storage: Storage,
+    dataset: str,
+    *,
+    parameters_hash: str | None,
+    prefix: str | None,
+    prepare_command: str,
+    progress: Callable[[int], None] | None = None,
 ) -> Variant:
     """The variant with these parameters or this fingerprint prefix, or the only one there is; in scratch if possible.
 
     Scratch is read; if it has none, or a damaged one, the copy in project storage is staged to scratch, verified; if
     that cannot be done it is read where it is, with a warning. Whatever is returned has had all its checksums read;
     CacheCorrupt names the damaged file if no copy is good. CacheMissing names the places and `prepare_command`, or
-    the candidates.
+    the candidates. `progress` is called with the bytes of each file that is copied.
     """
     candidates, refusals = _candidates(storage, dataset)
     chosen = [
@@ -60,10 +67,10 @@ def find_variant(
             f"{len(fingerprints)} prepared variants of {dataset} fit; choose one with data.variant=PREFIX: "
             f"{_listed(chosen)}"
         )
-    return _resolve(storage, {candidate.place.name: candidate for candidate in chosen})
+    return _resolve(storage, {candidate.place.name: candidate for candidate in chosen}, progress)
 
 
-def _resolve(storage: Storage, copies: dict[str, _Candidate]) -> Variant:
+def _resolve(storage: Storage, copies: dict[str, _Candidate], progress: Callable[[int], None] | None) -> Variant:
     """Scratch, else staged, else project; what is returned has its checksums. At least one copy is complete."""
     scratch, project = copies.get("scratch"), copies.get("project")
     damage = _damage_of(scratch) if scratch else None
@@ -75,7 +82,7 @@ def _resolve(storage: Storage, copies: dict[str, _Candidate]) -> Variant:
     if damage:
         log.warning("%s; copying it again from project storage", damage)
     assert project is not None
-    return _staged(storage, project, copy_variant if damage is None else replace_damaged)
+    return _staged(storage, project, partial(copy_variant if damage is None else replace_damaged, progress=progress))
 
 
 def _staged(storage: Storage, project: _Candidate, copy: Callable[[Path, Path], bool]) -> Variant:

@@ -58,6 +58,7 @@ class Checkpoints:
         self._places = storage.places
         self._job_id = job_id
         self._verified: set[Path] = set()
+        self._opened: set[Place] = set()
 
     def folder(self, place: Place) -> Path:
         return place.checkpoints_dir(self._job_id)
@@ -124,7 +125,9 @@ class Checkpoints:
         path = folder / f"step-{position.step:09d}-{position.evaluated:06d}.{digest}.pt"
         try:
             with storage_errors(folder, f"{place.name} checkpoints"):
-                folder.mkdir(parents=True, exist_ok=True)
+                # A place that was unmounted leaves an empty folder, and what is written into that is not safe.
+                folder.mkdir(parents=place.name == "scratch" or place not in self._opened, exist_ok=True)
+                self._opened.add(place)
             with atomic_write(path, len(content)) as partial:
                 _write_synced(partial, content)
                 if hashlib.sha256(partial.read_bytes()).hexdigest() != digest:

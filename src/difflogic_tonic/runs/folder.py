@@ -29,7 +29,7 @@ from typing import Literal
 import yaml
 
 from difflogic_tonic.config import TrainConfig
-from difflogic_tonic.errors import RunExists
+from difflogic_tonic.errors import RunExists, StorageError
 from difflogic_tonic.storage import Storage, atomic_write, reap_leftovers, storage_errors, write_json
 
 Start = Literal["new", "resume", "auto", "fresh"]
@@ -126,6 +126,15 @@ def open_run(storage: Storage, job_id: str, start: Start, has_checkpoint: bool =
     with storage_errors(folder.path):
         folder.tensorboard.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def check_present(folder: RunFolder) -> None:
+    """Raise `StorageError` if the run folder, made at the start, is gone.
+
+    A place that was unmounted leaves an empty folder; what is written into that is hidden when the place comes back.
+    """
+    if not folder.path.is_dir():
+        raise StorageError(f"{folder.path} is not there any more: project storage went away")
 
 
 def has_results(storage: Storage, job_id: str) -> bool:

@@ -2,13 +2,17 @@
 
 import logging
 import sys
+from collections import deque
 from pathlib import Path
 
 from tqdm import tqdm
 
-from difflogic_tonic.storage import storage_errors
+from difflogic_tonic.errors import StorageError
+from difflogic_tonic.storage import append_bytes
 
 ROOT = "difflogic_tonic"
+WAITING_LINES = 1000
+"""Lines that are kept while the log file cannot be written."""
 
 
 class _Console(logging.Handler):
@@ -22,22 +26,26 @@ class _Console(logging.Handler):
             return
 
 
-class _File(logging.FileHandler):
-    """A log file that says once when it cannot be written, and then leaves training alone."""
+class _File(logging.Handler):
+    """A log file that says once when it cannot be written, leaves training alone, and writes later what waits."""
 
-    complained = False
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._waiting: deque[bytes] = deque(maxlen=WAITING_LINES)
+        self._complained = False
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        if not self.complained:
-            self.complained = True
-            error = sys.exc_info()[1]
-            print(f"warning: {self.baseFilename} cannot be written: {error}; the run goes on", file=sys.stderr)
-
-    def close(self) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
+        self._waiting.append(f"{self.format(record)}\n".encode(errors="replace"))
         try:
-            super().close()
-        except OSError:
-            self.stream = None
+            append_bytes(self._path, b"".join(self._waiting))
+        except (StorageError, OSError) as error:
+            if not self._complained:
+                print(f"warning: {self._path} cannot be written: {error}; the run goes on", file=sys.stderr)
+            self._complained = True
+        else:
+            self._waiting.clear()
+            self._complained = False
 
 
 class _Plain(logging.Formatter):
@@ -70,8 +78,8 @@ def log_to_file(path: Path) -> logging.Handler:
 
     Raises `StorageFull` or `StorageError` if the file cannot be made.
     """
-    with storage_errors(path):
-        handler = _File(path, encoding="utf-8")
+    append_bytes(path, b"")
+    handler = _File(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger(ROOT).addHandler(handler)
     return handler

@@ -8,11 +8,12 @@ import io
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from difflogic_tonic.errors import StorageError
-from difflogic_tonic.storage import atomic_write, storage_errors
+from difflogic_tonic.storage import append_bytes, atomic_write, storage_errors
 
 EVENT_FILE = "events.out.tfevents.0000000000.metrics"
 _HEADS = ("train", "val", "test", "logic")
@@ -44,7 +45,12 @@ class NoRows:
 
 
 class MetricsLog:
-    """Appends rows to both files. `n_rows` is the position that a checkpoint remembers."""
+    """Appends rows to both files. `n_rows` is the position that a checkpoint remembers.
+
+    `unwritten` are rows that a checkpoint must hold as well; see `patience`.
+    """
+
+    unwritten: Sequence[Row] = ()
 
     def __init__(self, path: Path, tensorboard: Path, keep_rows: int = 0) -> None:
         """Open the files and cut them to their first `keep_rows` rows. Raises `StorageError`."""
@@ -61,9 +67,9 @@ class MetricsLog:
 
     def append(self, row: Row) -> None:
         """Write one row. If the disk is full, the file is as before and `StorageFull` is raised."""
-        _append(self._path, _line(row))
+        append_bytes(self._path, _line(row))
         try:
-            _append(self._events, _records(row, first=self.n_rows == 0))
+            append_bytes(self._events, _records(row, first=self.n_rows == 0))
         except StorageError as error:
             # They are rebuilt from metrics.jsonl at the next start.
             if not self._complained:
@@ -135,19 +141,3 @@ def _cut_to(path: Path, content: bytes) -> None:
             return
     with atomic_write(path, len(content)) as partial:
         partial.write_bytes(content)
-
-
-def _append(path: Path, content: bytes) -> None:
-    with storage_errors(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            size = os.fstat(descriptor).st_size
-            try:
-                written = os.write(descriptor, content)
-                while written < len(content):
-                    written += os.write(descriptor, content[written:])
-            except OSError:
-                os.ftruncate(descriptor, size)
-                raise
-        finally:
-            os.close(descriptor)

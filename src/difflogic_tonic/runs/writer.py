@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar
 
 from difflogic_tonic.errors import StorageError
 from difflogic_tonic.runs.checkpoint import Checkpoints, Position, pack
-from difflogic_tonic.storage import Storage
+from difflogic_tonic.runs.outage import Outage
+from difflogic_tonic.storage import Place, Storage
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,11 @@ class CheckpointWriter:
         self._checkpoints = checkpoints
         self._first, *self._mirrors = storage.places
         self._error: StorageError | None = None
-        self._writer: NewestOnly[tuple[Position, dict[str, Any]]] = NewestOnly(self._write, "checkpoint")
+        self._outages = {place.name: Outage(f"checkpoints in {place.name} storage") for place in storage.places}
+        self._outage = Outage("checkpoints")
+        self._writer: NewestOnly[tuple[Position, dict[str, Any], Callable[[], None]]] = NewestOnly(
+            self._write, "checkpoint"
+        )
         self._mirror: NewestOnly[tuple[Position, bytes]] = NewestOnly(self._write_mirror, "mirror")
 
     @property
@@ -79,15 +84,20 @@ class CheckpointWriter:
         """Whether a snapshot is still on its way to the first place."""
         return self._writer.busy
 
-    def put(self, position: Position, snapshot: dict[str, Any]) -> None:
-        """Hand over `snapshot`, whose tensors nobody else changes any more, and return at once."""
-        self._writer.put((position, snapshot))
+    def put(self, position: Position, snapshot: dict[str, Any], first: Callable[[], None] = lambda: None) -> None:
+        """Hand over `snapshot`, whose tensors nobody else changes any more, and return at once.
 
-    def put_and_wait(self, position: Position, snapshot: dict[str, Any]) -> None:
+        The thread calls `first` before it writes: for what a checkpoint refers to and must be on disk with it.
+        """
+        self._writer.put((position, snapshot, first))
+
+    def put_and_wait(
+        self, position: Position, snapshot: dict[str, Any], first: Callable[[], None] = lambda: None
+    ) -> None:
         """Write `snapshot` to every place before returning. Raises `StorageError` if no place took it."""
         self._writer.drain()
         self._error = None
-        self._writer.put((position, snapshot))
+        self._writer.put((position, snapshot, first))
         self._writer.drain()
         self._mirror.drain()
         if self._error is not None:
@@ -105,8 +115,9 @@ class CheckpointWriter:
         self._writer.close()
         self._mirror.close()
 
-    def _write(self, item: tuple[Position, dict[str, Any]]) -> None:
-        position, snapshot = item
+    def _write(self, item: tuple[Position, dict[str, Any], Callable[[], None]]) -> None:
+        position, snapshot, first = item
+        first()
         content = pack(snapshot)
         try:
             self._checkpoints.write(self._first, position, content)
@@ -114,10 +125,12 @@ class CheckpointWriter:
             if not self._mirrors:
                 self._failed(position, error)
             else:
-                log.warning("%s; writing this checkpoint to %s storage only", error, self._mirrors[0].name)
+                self._outages[self._first.name].failed(
+                    f"{error}; checkpoints are written to {self._mirrors[0].name} storage only"
+                )
                 self._write_mirror((position, content), is_only_one=True)
             return
-        self._error = None
+        self._written(self._first)
         if self._mirrors:
             self._mirror.put((position, content))
 
@@ -130,13 +143,21 @@ class CheckpointWriter:
                 if is_only_one:
                     self._failed(position, error)
                 else:
-                    log.warning("%s; the checkpoint of step %d is in scratch only", error, position.step)
+                    self._outages[place.name].failed(
+                        f"{error}; checkpoints, from that of step {position.step} on, are in scratch only"
+                    )
+            else:
+                self._written(place)
+
+    def _written(self, place: Place) -> None:
+        self._error = None
+        self._outage.over()
+        self._outages[place.name].over()
 
     def _failed(self, position: Position, error: StorageError) -> None:
         self._error = error
         safe = self._checkpoints.verified
         if safe is not None:
-            log.warning(
-                "%s; no checkpoint of step %d, the one of step %d is safe, training goes on",
-                error, position.step, safe.step,
-            )  # fmt: skip
+            self._outage.failed(
+                f"{error}; no checkpoint of step {position.step}, the one of step {safe.step} is safe, training goes on"
+            )

@@ -14,6 +14,7 @@ from difflogic_tonic.storage.locks import file_lock
 from difflogic_tonic.storage.places import Place, Storage, open_storage
 from difflogic_tonic.storage.space import SAME_COMMAND, check_space, free_bytes, full_message, storage_errors
 from difflogic_tonic.storage.writing import (
+    append_bytes,
     atomic_write,
     dead_leftovers,
     fsync_dir,
@@ -31,6 +32,7 @@ __all__ = [
     "ChecksumMismatch",
     "Place",
     "Storage",
+    "append_bytes",
     "atomic_write",
     "check_job_id",
     "check_space",

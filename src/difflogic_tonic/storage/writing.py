@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from difflogic_tonic.errors import StorageError
 from difflogic_tonic.storage.space import storage_errors
 
 LEFTOVER = re.compile(r".+\.tmp-(?P<host>.+)-(?P<pid>\d+)-\d+")
@@ -37,11 +38,12 @@ def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well it becomes `path`, durably, else it is removed.
 
     The block creates the file. A full disk is StorageFull naming the place and the `needed`
-    bytes where they are known; the old `path`, if there was one, is then still there.
+    bytes where they are known, a folder that is not there (any more) StorageError; the old `path`, if there was one, is
+    then still there.
     """
     partial = partial_path(path)
     try:
-        with storage_errors(path.parent, path.name, needed):
+        with storage_errors(path.parent, path.name, needed), needs_folder(path):
             yield partial
             fsync_file(partial)
             os.replace(partial, path)
@@ -50,6 +52,38 @@ def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
         with suppress(OSError):  # as when the folder is a file: the first error says more
             partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def needs_folder(path: Path) -> Iterator[None]:
+    """Inside, a FileNotFoundError is StorageError if the folder of `path` is not there: its place went away."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if os.path.isdir(path.parent):
+            raise
+        raise StorageError(f"{path.parent} is not there (any more); {path.name} could not be written") from error
+
+
+def append_bytes(path: Path, content: bytes) -> None:
+    """Append `content` whole or not at all; the file is made if absent, its folder is not.
+
+    Raises `StorageFull` or `StorageError`; the file is then as before. It is opened anew each time, so a place that was
+    away and came back is written to.
+    """
+    with storage_errors(path), needs_folder(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                written = os.write(descriptor, content)
+                while written < len(content):
+                    written += os.write(descriptor, content[written:])
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from difflogic_tonic import cache, models
+from difflogic_tonic.cache.returning import Returning
 from difflogic_tonic.config import PrepareConfig, RankPlace, TrainConfig, load_prepare_config
 from difflogic_tonic.config.networks import check_logic_sizes
 from difflogic_tonic.data import Batches
@@ -43,6 +44,7 @@ class Inputs:
     evaluated: dict[str, BatchSource]
     n_recordings: dict[str, int]
     sample_shape: tuple[int, int, int]
+    returning: Returning | None = None
 
     @property
     def subset(self) -> str | None:
@@ -131,13 +133,20 @@ def prepare_config(config: TrainConfig) -> PrepareConfig | None:
 
 
 def open_inputs(
-    config: TrainConfig, path: Path, place_name: str, device: torch.device, share: tuple[int, int] | None = None
+    config: TrainConfig,
+    path: Path,
+    place_name: str,
+    device: torch.device,
+    share: tuple[int, int] | None = None,
+    returning: Returning | None = None,
 ) -> Inputs:
     """Open the splits of the variant in `path` as `config` wants them; `share`: see `Batches`.
 
+    `returning` brings the variant back if it goes away.
+
     Raises `CacheError` or `ConfigError`, and `RecordingError` for one that cannot be sliced as `data.slice` says.
     """
-    reader = cache.CacheReader(path, config.data.slice)
+    reader = cache.CacheReader(path, config.data.slice, returning)
     splits = {name: reader.split(name) for name in ("train", *SPLITS) if name in reader.manifest.splits}
 
     def batches(
@@ -173,6 +182,7 @@ def open_inputs(
         {name: batches(name, False, None) for name in SPLITS if name in splits and splits[name].n_recordings},
         {name: split.n_recordings for name, split in splits.items()},
         sample_shape(config, reader.manifest),
+        returning,
     )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from difflogic_tonic.models import describe
 from difflogic_tonic.models.discretise import netlist_report
 from difflogic_tonic.nets.logic import has_hard_mode, logic_report
 from difflogic_tonic.runs.checkpoint import Checkpoints
-from difflogic_tonic.runs.folder import RunFolder
-from difflogic_tonic.runs.metrics import MetricsLog, NoRows
+from difflogic_tonic.runs.folder import RunFolder, check_present
+from difflogic_tonic.runs.metrics import NoRows
 from difflogic_tonic.runs.model_file import ModelFile, save_model
-from difflogic_tonic.runs.signals import StopRequest
+from difflogic_tonic.runs.outage import Outage
+from difflogic_tonic.runs.patience import PatientMetrics
+from difflogic_tonic.runs.signals import StopNow, StopRequest
 from difflogic_tonic.runs.status import write_status
 from difflogic_tonic.runs.writer import CheckpointWriter
 from difflogic_tonic.storage import Storage, storage_errors, write_json
@@ -48,6 +50,7 @@ class Run:
     checkpoints: Checkpoints
     device: torch.device
     ranks: Ranks | None = None
+    outage: Outage = field(default_factory=lambda: Outage("models"))
 
     def train(self, stop: StopRequest) -> int:
         """Train to the end or until asked to stop, and save either way."""
@@ -55,16 +58,21 @@ class Run:
         self._say_start(plan)
         if self.state.progress.best is not None:
             self.save_best(self.state.progress.best)  # the file may come from after the checkpoint
-        metrics = MetricsLog(self.folder.metrics, self.folder.tensorboard, self.state.progress.n_rows)
-        self.state.progress.n_rows = metrics.n_rows
+        progress = self.state.progress
+        metrics = PatientMetrics(self.folder.metrics, self.folder.tensorboard, progress.n_rows, progress.unwritten)
+        progress.n_rows = metrics.n_rows
         writer = CheckpointWriter(self.checkpoints, self.storage)
         saver = Saver(self.state, metrics, writer, stop, 60 * self.config.train.checkpoint_interval_minutes)
+        self._let_stop_end_copying(stop)
         self._status("running")
         if not is_finished(self.state.progress, plan.config):
             with storage_errors(self.folder.summary):
                 self.folder.summary.unlink(missing_ok=True)  # of an earlier end with fewer epochs
         try:
             finished = fit(self.state, plan, metrics, saver)
+            saver.save_and_wait()
+        except StopNow:  # while prepared frames were copied again, so between two steps
+            finished = False
             saver.save_and_wait()
         except (StorageError, CacheError):
             # Scratch may be cleaned under a running job, and one place be full while the other is not. No step was
@@ -76,6 +84,7 @@ class Run:
         self._save_last(finished)
         if not finished:
             return self._stopped(stop)
+        metrics.finish()
         self._finish()
         return 0
 
@@ -83,6 +92,16 @@ class Run:
         """`train` as a process of several that writes nothing."""
         plan = dataclasses.replace(self.plan(), on_better=lambda best: None, on_epoch=lambda: None)
         return 0 if fit(self.state, plan, NoRows(), OnlyStops(stop)) else stop.exit_code
+
+    def _let_stop_end_copying(self, stop: StopRequest) -> None:
+        """A stop also ends the waiting for frames that are copied again after they went away, with `StopNow`."""
+
+        def watch() -> None:
+            if stop:
+                raise StopNow(stop.reason)
+
+        if self.inputs.returning is not None and self.ranks is None:  # several stop together, between two steps
+            self.inputs.returning.watch = watch
 
     def plan(self) -> Plan:
         return Plan(
@@ -112,9 +131,12 @@ class Run:
         try:
             self.save("best", best)
         except StorageError as error:
-            log.warning("%s", error)
+            self.outage.failed(f"{error}; the best model waits, in every checkpoint too, and training goes on")
+        else:
+            self.outage.over()
 
     def save(self, which: str, trained: Best) -> None:
+        check_present(self.folder)
         identity = self.state.identity
         save_model(
             self.model_path(which),

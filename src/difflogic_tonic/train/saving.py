@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from difflogic_tonic.runs.metrics import MetricsLog
 from difflogic_tonic.runs.signals import StopRequest
@@ -77,12 +77,14 @@ class Saver:
         """Take a snapshot for the writing thread; skipped while that is still busy with the one before."""
         if self._writer.busy:
             return
-        self._metrics.sync()
-        self._writer.put(self._state.progress.position, self._state.snapshot())
+        self._writer.put(self._state.progress.position, self._snapshot(), self._metrics.sync)
         self._saved_at = self._clock()
 
     def save_and_wait(self) -> None:
         """Take a snapshot and return when every place has it. Raises `StorageError` if none could take it."""
-        self._metrics.sync()
-        self._writer.put_and_wait(self._state.progress.position, self._state.snapshot())
+        self._writer.put_and_wait(self._state.progress.position, self._snapshot(), self._metrics.sync)
         self._saved_at = self._clock()
+
+    def _snapshot(self) -> dict[str, Any]:
+        self._state.progress.unwritten = list(self._metrics.unwritten)
+        return self._state.snapshot()

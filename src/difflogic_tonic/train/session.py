@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from difflogic_tonic.cache.returning import Returning
 from difflogic_tonic.config import RankPlace, StoragePaths, TrainConfig
 from difflogic_tonic.errors import CheckpointMissing, ConfigError, StorageError
 from difflogic_tonic.models import check_weights_file
@@ -238,7 +239,8 @@ def build_state(
     with nullcontext() if ranks is None else ranks.first_on_each_machine():
         variant = find_or_prepare(config, storage)
     share = None if ranks is None else (ranks.rank, ranks.world)
-    inputs = open_inputs(config, variant.path, variant.place_name, device, share)
+    returning = Returning(storage, config.data.name, variant)
+    inputs = open_inputs(config, variant.path, variant.place_name, device, share, returning)
     if config.train.early_stopping is not None and "val" not in inputs.evaluated:
         raise ConfigError(
             f"train.early_stopping needs a validation split, and {variant.path} has none; "

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from difflogic_tonic.nets.spiking.spikes import SpikeCounts
 from difflogic_tonic.runs.checkpoint import FORMAT, Position
+from difflogic_tonic.runs.metrics import Row
 from difflogic_tonic.train.precision import Precision
 from difflogic_tonic.train.tally import Tally
 
@@ -47,10 +48,11 @@ class Progress:
     `epoch` epochs are finished, the last with the evaluation `measured`. Of the current one, `batch` batches are
     trained on, then `phase` evaluations are finished, with `results` so far; `tally` is the one under way. `step`
     counts optimizer steps, `evaluated` the evaluation batches since the last of them, and one for the epoch's end.
-    `window` holds sums since the last `step` row, `n_rows` is the length of metrics.jsonl. `seconds` is over all epochs
-    and starts, that of the three parts is of the current epoch. Of the steps, `skipped` updated nothing (fp16 met
-    infinite gradients); `rate` was the learning rate of the last one. `flat`: steps in a row that told no samples
-    apart. `maxima`: the largest test accuracies of any epoch, each with its epoch.
+    `window` holds sums since the last `step` row, `n_rows` is the length of metrics.jsonl, `unwritten` are the rows
+    that wait for it. `seconds` is over all epochs and starts, that of the three parts is of the current epoch. Of the
+    steps, `skipped` updated nothing (fp16 met infinite gradients); `rate` was the learning rate of the last one.
+    `flat`: steps in a row that told no samples apart. `maxima`: the largest test accuracies of any epoch, each with its
+    epoch.
     """
 
     epoch: int = 0
@@ -71,6 +73,7 @@ class Progress:
     maxima: dict[str, list[float]] = field(default_factory=dict)
     epochs_without_better: int = 0
     n_rows: int = 0
+    unwritten: list[Row] = field(default_factory=list)
     seconds: float = 0.0
     train_seconds: float = 0.0
     val_seconds: float = 0.0
