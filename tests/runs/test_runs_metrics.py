@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from difflogic_tonic.errors import StorageFull
-from difflogic_tonic.runs.metrics import EVENT_FILE, MetricsLog, read_metrics, tag_of
+from difflogic_tonic.runs.metrics import EVENT_FILE, MetricsLog, read_metrics
 
 FullDisk = Callable[[int], AbstractContextManager[None]]
 
@@ -38,7 +38,7 @@ def test_rows_come_back_as_written(tmp_path: Path) -> None:
     for each in rows:
         log.append(each)
     assert read_metrics(tmp_path / "metrics.jsonl") == rows
-    assert events(tmp_path) == [(1, "step/loss", 0.1), (1, "test/loss", 0.33333), (2, "step/loss", 0.2)]
+    assert events(tmp_path) == [(1, "Step/Loss", 0.1), (1, "Test/Loss", 0.33333), (2, "Step/Loss", 0.2)]
 
 
 def test_rows_after_the_checkpoint_are_cut_from_both_files(tmp_path: Path) -> None:
@@ -50,10 +50,10 @@ def test_rows_after_the_checkpoint_are_cut_from_both_files(tmp_path: Path) -> No
     resumed.append(row(3, val_loss=0.5))
     assert read_metrics(tmp_path / "metrics.jsonl") == [row(1), row(2), row(3, val_loss=0.5)]
     assert [event[:2] for event in events(tmp_path)] == [
-        (1, "step/loss"),
-        (2, "step/loss"),
-        (3, "step/loss"),
-        (3, "val/loss"),
+        (1, "Step/Loss"),
+        (2, "Step/Loss"),
+        (3, "Step/Loss"),
+        (3, "Val/Loss"),
     ]
 
 
@@ -124,19 +124,6 @@ def test_nan_is_not_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         opened(tmp_path).append(row(1, test_loss=float("nan")))
     assert read_metrics(tmp_path / "metrics.jsonl") == []
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "tag"),
-    [
-        ("epoch", "test_recording_accuracy_hard", "test/recording_accuracy_hard"),
-        ("step", "learning_rate", "step/learning_rate"),
-        ("epoch", "logic_unused", "logic/unused"),
-        ("epoch", "seconds", "epoch/seconds"),
-    ],
-)
-def test_tags_group_metrics_by_split(kind: str, name: str, tag: str) -> None:
-    assert tag_of(kind, name) == tag
 
 
 def test_a_tensorboard_that_cannot_be_written_is_said_once(

@@ -8,11 +8,12 @@ import torch
 from difflogic_tonic.errors import StorageFull
 from difflogic_tonic.runs.metrics import EVENT_FILE
 from difflogic_tonic.runs.signals import StopRequest
+from difflogic_tonic.runs.tags import points_of
 from difflogic_tonic.train.fit import fit
 from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.state import TrainingState
 
-TIMINGS = ("time", "seconds", "train_samples_per_second", "test_samples_per_second")
+TIMINGS = ("time", "seconds", "train_samples_per_second", "test_samples_per_second", "peak_memory_bytes")
 
 
 def assert_equal(left: Any, right: Any) -> None:
@@ -84,11 +85,7 @@ def test_the_last_epoch_s_rows_are_not_doubled_in_tensorboard(workshop: Any) -> 
 
 
 def expected_scalars(row: dict[str, Any]) -> dict[str, float]:
-    from difflogic_tonic.runs.metrics import tag_of
-
-    return {
-        tag_of(row["kind"], name): value for name, value in row.items() if name not in ("kind", "step", "epoch", "time")
-    }
+    return {tag: value for tag, value in points_of(row) if isinstance(value, int | float)}
 
 
 def scalars(path: Any) -> list[tuple[int, str, float]]:

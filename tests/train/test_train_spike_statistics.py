@@ -1,11 +1,16 @@
-"""Spikes counted in evaluations."""
+"""Spikes counted in training and in evaluations."""
 
 from typing import Any
 
 import pytest
 import torch
 
+from difflogic_tonic.nets.spiking.neurons import Neuron
 from difflogic_tonic.nets.spiking.spikes import SpikeCounts
+from difflogic_tonic.runs.metrics import read_metrics
+from difflogic_tonic.runs.signals import StopRequest
+from difflogic_tonic.train.fit import fit
+from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.spike_statistics import spike_lines, warn_of_busy_layers
 
 BATCHES, RECORDINGS = 2, 8
@@ -16,8 +21,8 @@ def spikes_in(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if "_spikes_" in name or "_per_sample" in name}
 
 
-def test_an_epoch_has_them_only_if_asked_for(workshop: Any, another_workshop: Any) -> None:
-    plain = workshop.train(workshop.config("SNN", epochs=1)).rows[-1]
+def test_an_epoch_has_them_unless_they_are_switched_off(workshop: Any, another_workshop: Any) -> None:
+    plain = workshop.train(workshop.config("SNN", epochs=1, measure_spikes=0)).rows[-1]
     measured = another_workshop.train(another_workshop.config("SNN", epochs=1, measure_spikes=1)).rows[-1]
     assert not spikes_in(plain)
     for split in ("val", "test"):
@@ -27,6 +32,7 @@ def test_an_epoch_has_them_only_if_asked_for(workshop: Any, another_workshop: An
         bins = measured[f"{split}_spikes_histogram"]
         # 4C3-MP2 on 8 × 12 pixels: 4 × 3 × 5 neurons, two frames
         assert {name: sum(counts) for name, counts in bins.items()} == dict.fromkeys(bins, 60 * 2 * RECORDINGS)
+    assert measured["train_spikes_samples"] == 20
     # looking changes nothing
     assert {name: measured[name] for name in plain if "loss" in name or "accuracy" in name} == {
         name: value for name, value in plain.items() if "loss" in name or "accuracy" in name
@@ -36,6 +42,50 @@ def test_an_epoch_has_them_only_if_asked_for(workshop: Any, another_workshop: An
 def test_every_so_many_batches(workshop: Any) -> None:
     row = workshop.train(workshop.config("SNN", epochs=1, measure_spikes=BATCHES)).rows[-1]
     assert row["test_spikes_samples"] == 7
+    assert row["train_spikes_samples"] == 7 + 6  # the first and the third of batches of 7, 7 and 6
+
+
+def test_training_counts_the_spikes_of_its_own_steps(workshop: Any) -> None:
+    """One step of an epoch, counted by hand from what the layer of neurons gave in it."""
+    config = workshop.config("SNN", epochs=1, batch_size=20)
+    given: list[torch.Tensor] = []
+    with workshop.opened(config) as (state, plan, metrics, writer):
+        (neuron,) = (module for module in state.model.modules() if isinstance(module, Neuron))
+        (name,) = (name for name, module in state.model.named_modules() if module is neuron)
+
+        def keep(module: Neuron, inputs: Any, spikes: torch.Tensor) -> None:
+            if module.training:
+                given.append(spikes.detach())
+
+        neuron.register_forward_hook(keep)
+        fit(state, plan, metrics, Saver(state, metrics, writer, StopRequest(), 1e9))
+    (spikes,) = given
+    row = read_metrics(workshop.storage.project.run_dir("job") / "metrics.jsonl")[-1]
+    assert row["train_spikes_samples"] == 20
+    assert row["train_spikes_per_sample"] == spikes.sum().item() / 20
+    assert (
+        row["train_spikes_global_rate"] == row[f"train_spikes_rate_{name}"] == spikes.mean(dtype=torch.float64).item()
+    )
+    assert sum(row["train_spikes_histogram"][name]) == 60 * 2 * 10  # neurons, frames, and every second of 20 samples
+    assert "train_synops_per_sample" not in row
+
+
+@pytest.mark.parametrize("steps", [None, 1])
+def test_what_is_computed_again_counts_once(workshop: Any, another_workshop: Any, steps: int | None) -> None:
+    kept = workshop.train(workshop.config("SNN", epochs=1)).rows[-1]
+    again = another_workshop.config("SNN", epochs=1, recompute=True, recompute_steps=steps)
+    counted = spikes_in(another_workshop.train(again).rows[-1])
+    assert counted == spikes_in(kept)
+    assert counted["train_spikes_samples"] == 7  # of the first step
+
+
+def test_an_interrupted_epoch_counts_what_a_whole_one_does(workshop: Any, another_workshop: Any) -> None:
+    config = workshop.config("SNN", epochs=2, measure_spikes=2)
+    whole = workshop.train(config)
+    another_workshop.train(config, stop_after=2)
+    resumed = another_workshop.train(config, resume=True)
+    assert spikes_in(resumed.rows[-1]) == spikes_in(whole.rows[-1])
+    assert [spikes_in(row) for row in resumed.rows] == [spikes_in(row) for row in whole.rows]
 
 
 def test_an_interrupted_evaluation_counts_what_a_whole_one_does(workshop: Any, another_workshop: Any) -> None:
@@ -52,7 +102,7 @@ def test_an_interrupted_evaluation_counts_what_a_whole_one_does(workshop: Any, a
 
 def test_they_can_be_switched_off_within_an_evaluation(workshop: Any) -> None:
     workshop.train(workshop.config("SNN", epochs=1, measure_spikes=1), stop_after=4)
-    assert workshop.train(workshop.config("SNN", epochs=1), resume=True).finished
+    assert workshop.train(workshop.config("SNN", epochs=1, measure_spikes=0), resume=True).finished
 
 
 def test_lines_say_what_was_counted_and_nothing_where_nothing_was() -> None:

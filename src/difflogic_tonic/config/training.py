@@ -93,9 +93,9 @@ class Train(Section):
     continue_from: PathValue | None = None
     """Go on from a checkpoint of SpikingJelly's examples: its weights, the moments of its optimizer, its epoch."""
 
-    measure_spikes: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Count spikes, synaptic operations and membranes in every so many batches of an evaluation; 0: never
-    (`model_type: SNN`)."""
+    measure_spikes: Annotated[int, Field(ge=0, le=2**31 - 1)] = 100
+    """Count spikes and membranes in every so many steps of training, and with synaptic operations in every so many
+    batches of an evaluation, beginning with the first of each; 0: never (`model_type: SNN`)."""
 
     early_stopping: Positive | None = None
     """Stop after so many epochs without a better validation accuracy."""
@@ -183,7 +183,7 @@ def check_training(train: Train, model: Model) -> None:
         if train.recompute:
             raise ValueError("train.recompute is for model.model_type: SNN; use train.accumulate and a smaller batch")
         for key in ("continue_from", "measure_spikes"):
-            if getattr(train, key):
+            if getattr(train, key) != Train.model_fields[key].default:
                 raise ValueError(f"train.{key} is for model.model_type: SNN; leave it out")
     elif train.continue_from is not None and model.weights is not None:
         raise ValueError("train.continue_from brings its weights; leave model.weights out")

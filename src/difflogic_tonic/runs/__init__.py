@@ -10,6 +10,7 @@
 | `writer`      | the thread that writes and mirrors them                                              |
 | `model_file`  | trained models: `best.pt`, `last.pt`                                                 |
 | `metrics`     | `metrics.jsonl` and the TensorBoard events that mirror it                            |
+| `tags`        | what TensorBoard and other sinks get of a row                                       |
 | `predictions` | `predictions.npz` and `confusion.json`: what the chosen model says of the test data  |
 | `status`      | `status.json`, and the reason of a failure                                           |
 | `log`         | console and log file                                                                 |

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`, and the TensorBoard events that mirror it.
+"""`metrics.jsonl`, and the TensorBoard events that mirror it (`tags` has their names).
 
 The event file is a pure function of the rows, so that after a resume both are cut to the rows that the checkpoint knows
 of: a plain reader of either sees no gap and no duplicate.
@@ -9,15 +9,18 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from difflogic_tonic.errors import StorageError
+from difflogic_tonic.runs.tags import Histogram, points_of
 from difflogic_tonic.storage import append_bytes, atomic_write, storage_errors
 
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
 EVENT_FILE = "events.out.tfevents.0000000000.metrics"
-_HEADS = ("train", "val", "test", "logic")
-_POSITION = ("kind", "step", "epoch", "time")
 
 log = logging.getLogger(__name__)
 
@@ -114,21 +117,33 @@ def _records(row: Row, first: bool) -> bytes:
     writer = RecordWriter(buffer)
     if first:
         writer.write(Event(wall_time=row["time"], file_version="brain.Event:2").SerializeToString())
-    values = [
-        Summary.Value(tag=tag_of(row["kind"], name), simple_value=value)
-        for name, value in row.items()
-        if name not in _POSITION and isinstance(value, int | float)
-    ]
+    values = [_value(tag, value) for tag, value in points_of(row)]
     if values:
         event = Event(wall_time=row["time"], step=row["step"], summary=Summary(value=values))
         writer.write(event.SerializeToString())
     return buffer.getvalue()
 
 
-def tag_of(kind: str, name: str) -> str:
-    """TensorBoard's tag of a metric: `test/recording_accuracy` for `test_recording_accuracy`, else `<kind>/<name>`."""
-    head, _, rest = name.partition("_")
-    return f"{head}/{rest}" if head in _HEADS and rest else f"{kind}/{name}"
+def _value(tag: str, value: float | Histogram) -> "Summary.Value":
+    """A point as TensorBoard's message. The sums of a histogram take every number for the middle of its bin."""
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
+
+    if not isinstance(value, Histogram):
+        return Summary.Value(tag=tag, simple_value=value)
+    filled = [place for place, count in enumerate(value.counts) if count]
+    middles = [(low + high) / 2 for low, high in pairwise(value.edges)]
+    return Summary.Value(
+        tag=tag,
+        histo=HistogramProto(
+            min=value.edges[filled[0]] if filled else 0.0,
+            max=value.edges[filled[-1] + 1] if filled else 0.0,
+            num=sum(value.counts),
+            sum=sum(count * middle for count, middle in zip(value.counts, middles, strict=True)),
+            sum_squares=sum(count * middle**2 for count, middle in zip(value.counts, middles, strict=True)),
+            bucket_limit=value.edges[1:],
+            bucket=value.counts,
+        ),
+    )
 
 
 def _cut_to(path: Path, content: bytes) -> None:

@@ -3,7 +3,7 @@
 `predictions.npz` holds `split` and `classes` (text), and for each kind of answers four arrays, named `<kind>_rows` and
 so on. Kinds: `recordings`, `frames` (only where a sample is a frame), both again with `_hard` for logic networks.
 
-    rows       i32[n]           recording, from 0, in its split; entry k of `frames` is frame k of the split
+    rows       i32[n]           recording, from 0, in its split; `frames` come by recording, and those in time order
     labels     i16[n]           the right class
     predicted  i16[n]           the class with the largest score
     scores     f32[n, classes]  probabilities; of a recording the means over its frames
@@ -39,9 +39,10 @@ class Answers:
 
     @classmethod
     def of(cls, rows: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> "Answers":
-        """From scores f64[n, classes], before they are rounded: ties break as in the accuracies."""
+        """From probabilities f64[n, classes], or their sums: those are compared as they are, as for the accuracies."""
+        shares = scores / scores.sum(1, keepdims=True)
         predicted = scores.argmax(1).astype(np.int16)
-        return cls(rows.astype(np.int32), labels.astype(np.int16), predicted, scores.astype(np.float32))
+        return cls(rows.astype(np.int32), labels.astype(np.int16), predicted, shares.astype(np.float32))
 
     def confusion(self) -> np.ndarray:
         """i64[classes, classes]: entry [i, j] counts those of class i that were taken for class j."""

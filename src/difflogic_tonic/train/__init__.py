@@ -20,6 +20,8 @@
 | `foreign`   | going on from checkpoints of SpikingJelly                                     |
 | `saving`    | when a checkpoint is due, and the signal that asks for one                    |
 | `fit`       | epochs: train, evaluate, choose the best                                      |
+| `rows`      | the rows of metrics.jsonl                                                     |
+| `final`     | the last look at a finished run: predictions, spikes                          |
 | `inputs`    | the cached variant of a config, its splits, and the model                     |
 | `resume`    | what may change between two starts of a run, and what may not                 |
 | `run`       | one run with everything open: train, save, say what came out                  |
@@ -28,7 +30,7 @@
 | `evaluation`| a finished run evaluated again                                                |
 | `preflight` | memory and disk that a run will need                                          |
 | `rehearsal` | `--debug`: a few batches through every stage                                  |
-| `spike_statistics`| spikes counted in evaluations                                           |
+| `spike_statistics`| spikes counted in training and evaluations                              |
 | `encoder_pictures`| the encoder's spikes as pictures                                        |
 | `lines`     | what is printed                                                               |
 """

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -17,17 +17,18 @@ from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import StorageError, TrainingDiverged
 from difflogic_tonic.models import logits
-from difflogic_tonic.nets.logic import hard_mode, logic_report, set_temperature
+from difflogic_tonic.nets.logic import hard_mode, set_temperature
 from difflogic_tonic.nets.spiking.spikes import SpikeCounts
-from difflogic_tonic.runs.metrics import Row, Rows
+from difflogic_tonic.runs.metrics import Rows
 from difflogic_tonic.train import lines
 from difflogic_tonic.train.flat import count_flat_steps
 from difflogic_tonic.train.losses import Loss, LossSum
 from difflogic_tonic.train.optimizer import learning_rate_at, set_learning_rate
 from difflogic_tonic.train.ranks import Ranks
+from difflogic_tonic.train.rows import epoch_row, write_step_row
 from difflogic_tonic.train.saving import Watch
 from difflogic_tonic.train.scores import gaps, larger, score_of
-from difflogic_tonic.train.spike_statistics import Look, look_at_spikes, metrics_of, warn_of_busy_layers
+from difflogic_tonic.train.spike_statistics import Look, look_at_spikes, metrics_of, spikes_of_step, warn_of_busy_layers
 from difflogic_tonic.train.state import Best, Progress, Sums, TrainingState, copied_weights
 from difflogic_tonic.train.step import train_step
 from difflogic_tonic.train.tally import Tally
@@ -156,10 +157,11 @@ def train_epoch(state: TrainingState, plan: Plan, metrics: Rows, saver: Watch) -
             progress.rate = plan.rate_at(progress.step - progress.skipped)
             set_learning_rate(state.optimizer, progress.rate)
             _set_temperature(state.model, plan, progress.step)
-            result = train_step(
-                *(state.model, state.optimizer, group, state.precision, plan.loss, config, progress.step + 1),
-                *(plan.seed, plan.ranks),
-            )
+            with spikes_of_step(state.model, progress, config, group, plan.ranks):
+                result = train_step(
+                    *(state.model, state.optimizer, group, state.precision, plan.loss, config, progress.step + 1),
+                    *(plan.seed, plan.ranks),
+                )
             progress.batch += len(group)
             progress.step += 1
             progress.skipped += not result.stepped
@@ -280,7 +282,7 @@ def finish_epoch(state: TrainingState, plan: Plan, metrics: Rows) -> None:
     progress.n_rows = metrics.n_rows
     log.info("%s", lines.epoch_line(row, progress, plan.config, plan.subset))
     progress.batch = progress.phase = 0
-    progress.epoch_sums, progress.results = Sums(), {}
+    progress.epoch_sums, progress.results, progress.train_spikes = Sums(), {}, None
     progress.train_seconds = progress.val_seconds = progress.test_seconds = 0.0
     if better and progress.best is not None:
         plan.on_better(progress.best)
@@ -291,57 +293,3 @@ def _set_temperature(model: nn.Module, plan: Plan, step: int) -> None:
     temperature = plan.temperature_at(step)
     if temperature is not None:
         set_temperature(model, temperature)
-
-
-def write_step_row(progress: Progress, plan: Plan, metrics: Rows) -> None:
-    """Write what `window` has summed up as one row, and empty it. Raises `StorageError`, and changes nothing then."""
-    metrics.append(step_row(progress, plan))
-    progress.n_rows, progress.window = metrics.n_rows, Sums()
-
-
-def step_row(progress: Progress, plan: Plan) -> Row:
-    """The mean loss since the last row, and the rate of the last step; its temperature if that changes."""
-    window = progress.window
-    row: Row = {
-        "kind": "step",
-        "step": progress.step,
-        "epoch": progress.epoch + 1,
-        "time": round(time.time(), 3),
-        "loss": window.loss / window.n_samples,
-        "learning_rate": progress.rate,
-    }
-    if plan.counts_skipped:
-        row["amp_skipped"] = progress.skipped
-    if plan.logic is not None and plan.logic.temperature_schedule != "none":
-        row["temperature"] = plan.temperature_at(progress.step - 1)
-    return row
-
-
-def epoch_row(state: TrainingState, plan: Plan, measured: dict[str, Any]) -> Row:
-    """One epoch's row: loss, accuracies and counts, speed; for logic networks also their gates."""
-    progress = state.progress
-    sums = progress.epoch_sums
-    sample = "frame" if plan.view == "frames" else "recording"
-    row: Row = {
-        "kind": "epoch",
-        "step": progress.step,
-        "epoch": progress.epoch,
-        "time": round(time.time(), 3),
-        "train_loss": sums.loss / sums.n_samples,
-        f"train_{sample}_accuracy": sums.n_correct / sums.n_samples,
-        **measured,
-        "seconds": round(progress.train_seconds + progress.val_seconds + progress.test_seconds, 3),
-        "train_samples_per_second": sums.n_samples / max(progress.train_seconds, 1e-9),
-    }
-    if plan.counts_skipped:
-        row["amp_skipped"] = progress.skipped
-    if progress.best is not None:
-        row["best_epoch"] = progress.best.epoch
-    tested = sum(plan.evaluated[phase.split].n_samples for phase in plan.phases if phase.split == "test")
-    if tested:
-        row["test_samples_per_second"] = tested / max(progress.test_seconds, 1e-9)
-    if any(phase.hard for phase in plan.phases):
-        report = logic_report(state.model)
-        row["logic_gates"], row["logic_unused"] = report["gates"], report["unused"]
-        row |= {f"logic_histogram_{name}": count for name, count in report["histogram"].items()}
-    return row

@@ -16,7 +16,7 @@ from difflogic_tonic.models.discretise import netlist_report
 from difflogic_tonic.nets.logic import has_hard_mode, logic_report
 from difflogic_tonic.runs.checkpoint import Checkpoints
 from difflogic_tonic.runs.folder import RunFolder, check_present
-from difflogic_tonic.runs.metrics import NoRows
+from difflogic_tonic.runs.metrics import NoRows, read_metrics
 from difflogic_tonic.runs.model_file import ModelFile, save_model
 from difflogic_tonic.runs.outage import Outage
 from difflogic_tonic.runs.patience import PatientMetrics
@@ -25,10 +25,12 @@ from difflogic_tonic.runs.status import write_status
 from difflogic_tonic.runs.writer import CheckpointWriter
 from difflogic_tonic.storage import Storage, storage_errors, write_json
 from difflogic_tonic.train import lines, preflight
+from difflogic_tonic.train.final import FinalLook, look_at_results
 from difflogic_tonic.train.fit import Plan, fit, is_finished
 from difflogic_tonic.train.inputs import Inputs, evaluation_phases
 from difflogic_tonic.train.losses import evaluation_loss, training_loss
 from difflogic_tonic.train.ranks import Ranks
+from difflogic_tonic.train.rows import over_all_epochs
 from difflogic_tonic.train.saving import OnlyStops, Saver
 from difflogic_tonic.train.spike_statistics import spike_lines
 from difflogic_tonic.train.state import Best, TrainingState, copied_weights
@@ -66,8 +68,9 @@ class Run:
         self._let_stop_end_copying(stop)
         self._status("running")
         if not is_finished(self.state.progress, plan.config):
-            with storage_errors(self.folder.summary):
-                self.folder.summary.unlink(missing_ok=True)  # of an earlier end with fewer epochs
+            for path in (self.folder.summary, self.folder.predictions, self.folder.confusion):
+                with storage_errors(path):
+                    path.unlink(missing_ok=True)  # of an earlier end with fewer epochs
         try:
             finished = fit(self.state, plan, metrics, saver)
             saver.save_and_wait()
@@ -85,13 +88,34 @@ class Run:
         if not finished:
             return self._stopped(stop)
         metrics.finish()
-        self._finish()
+        self.save("best", self._best())
+        seen = self._look_at_best(stop)
+        if seen is None and stop:
+            return self._stopped(stop)
+        self._finish(self._best(), seen)
         return 0
 
     def follow(self, stop: StopRequest) -> int:
         """`train` as a process of several that writes nothing."""
         plan = dataclasses.replace(self.plan(), on_better=lambda best: None, on_epoch=lambda: None)
-        return 0 if fit(self.state, plan, NoRows(), OnlyStops(stop)) else stop.exit_code
+        if not fit(self.state, plan, NoRows(), OnlyStops(stop)):
+            return stop.exit_code
+        seen = self._look_at_best(stop)
+        return stop.exit_code if seen is None and stop else 0
+
+    def _look_at_best(self, stop: StopRequest) -> FinalLook | None:
+        """Load the chosen weights into the network and see what it does with the test data; None if asked to stop."""
+        best = self._best()
+        self.state.model.load_state_dict(best.model)
+        try:
+            return look_at_results(self.state.model, self.inputs, self.config, self.device, best.step, stop, self.ranks)
+        except StopNow:  # while prepared frames were copied again
+            return None
+
+    def _best(self) -> Best:
+        best = self.state.progress.best
+        assert best is not None, self.state.progress
+        return best
 
     def _let_stop_end_copying(self, stop: StopRequest) -> None:
         """A stop also ends the waiting for frames that are copied again after they went away, with `StopNow`."""
@@ -183,11 +207,13 @@ class Run:
         )
         return stop.exit_code
 
-    def _finish(self) -> None:
-        best = self.state.progress.best
-        assert best is not None, self.state.progress
-        self.save("best", best)
+    def _finish(self, best: Best, seen: FinalLook | None) -> None:
         summary = self.summary(best)
+        if seen is not None:
+            seen.predictions.save(self.folder.predictions)
+            seen.predictions.save_confusion(self.folder.confusion)
+            summary |= seen.metrics
+        summary |= over_all_epochs(read_metrics(self.folder.metrics))
         if self.state.progress.epoch < self.config.train.epochs:
             summary["stopped_early"] = True
             log.info("early stopping: no better validation for %d epochs", self.state.progress.epochs_without_better)
@@ -196,7 +222,7 @@ class Run:
         for line in lines.final_lines(best.metrics, self.inputs.subset):
             log.info("%s", line)
         for split in lines.EVALUATED:
-            for line in spike_lines(best.metrics, split):
+            for line in spike_lines(summary, split):
                 log.info("%s", line)
         if maxima := lines.maxima_line(self.state.progress):
             log.info("%s", maxima)
@@ -206,7 +232,7 @@ class Run:
         self._say_folder()
 
     def summary(self, best: Best) -> dict[str, Any]:
-        """The content of `summary.json`. What the model does not have is absent."""
+        """The content of `summary.json`, of the model with the weights of `best`. What it does not have is absent."""
         progress, model = self.state.progress, self.state.model
         summary: dict[str, Any] = {
             "job_id": self.folder.job_id,
@@ -215,6 +241,7 @@ class Run:
             "fingerprint": self.inputs.manifest.fingerprint,
             "subset": self.inputs.subset,
             "model_type": self.config.model.model_type,
+            "view": self.config.view,
             **describe(model, self.inputs.sample_shape),
             "learning_rate": self.config.training.rate,
             "epochs": progress.epoch,
@@ -231,7 +258,6 @@ class Run:
         for name, (accuracy, epoch) in progress.maxima.items():
             summary[f"{name}_max"], summary[f"{name}_max_epoch"] = accuracy, epoch
         if has_hard_mode(model):
-            model.load_state_dict(best.model)
             summary["logic"] = logic_report(model)
             summary["netlist"] = netlist_report(model)
         return summary

@@ -1,16 +1,20 @@
-"""Spikes of an evaluation, counted in every so many of its batches, and what is said of them."""
+"""Spikes of training and of evaluations, counted in every so many batches, and what is said of them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.models import logits
-from difflogic_tonic.nets.spiking.spikes import BUSY, SpikeCounts, counting
+from difflogic_tonic.nets.spiking.neurons import Neuron
+from difflogic_tonic.nets.spiking.spikes import BUSY, SpikeCounts, counting, counting_spikes
 from difflogic_tonic.train.ranks import Ranks
+from difflogic_tonic.train.state import Progress
 
 Look = Callable[[Batch, int], None]
 """Told of each batch of an evaluation, and its number from 0."""
@@ -38,6 +42,35 @@ def look_at_spikes(model: nn.Module, counts: SpikeCounts | None, every: int, ran
                 counts.add(part)
 
     return look
+
+
+@contextmanager
+def spikes_of_step(
+    model: nn.Module, progress: Progress, config: Train, batches: Sequence[Batch], ranks: Ranks | None = None
+) -> Iterator[None]:
+    """Count what `batches` cause in the optimizer step inside, if it is one that is looked at: the first of an epoch,
+    and every `train.measure_spikes`-th from there.
+
+    They are the spikes that training itself computes, with dropout and with the statistics of the batch. With `ranks`,
+    every process adds what all have counted in their parts; one that has no part of a batch counts nothing.
+    """
+    every = config.measure_spikes
+    if not every or progress.batch // config.accumulate % every or not has_neurons(model):
+        yield
+        return
+    found = SpikeCounts(n_samples=sum(batch.place.own for batch in batches))
+    with counting_spikes(model, found):
+        yield
+    if not all(batch.place.own for batch in batches):
+        found = SpikeCounts()
+    progress.train_spikes = progress.train_spikes or SpikeCounts()
+    for part in [found] if ranks is None else ranks.collect(found):
+        progress.train_spikes.add(part)
+
+
+def has_neurons(model: nn.Module) -> bool:
+    """Whether there is anything that spikes."""
+    return any(isinstance(module, Neuron) for module in model.modules())
 
 
 def metrics_of(counts: SpikeCounts | None, split: str) -> dict[str, Any]:

@@ -46,7 +46,8 @@ class Progress:
     """How far a run has come.
 
     `epoch` epochs are finished, the last with the evaluation `measured`. Of the current one, `batch` batches are
-    trained on, then `phase` evaluations are finished, with `results` so far; `tally` is the one under way. `step`
+    trained on, then `phase` evaluations are finished, with `results` so far; `tally` and
+    `spikes` are of the one under way, `train_spikes` of the epoch's training steps. `step`
     counts optimizer steps, `evaluated` the evaluation batches since the last of them, and one for the epoch's end.
     `window` holds sums since the last `step` row, `n_rows` is the length of metrics.jsonl, `unwritten` are the rows
     that wait for it. `seconds` is over all epochs and starts, that of the three parts is of the current epoch. Of the
@@ -67,6 +68,7 @@ class Progress:
     window: Sums = field(default_factory=Sums)
     tally: Tally | None = None
     spikes: SpikeCounts | None = None
+    train_spikes: SpikeCounts | None = None
     results: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     best: Best | None = None
@@ -185,14 +187,15 @@ def _plain(value: Any) -> Any:
 
 
 def _progress(plain: dict[str, Any]) -> Progress:
-    tally, best, spikes = plain["tally"], plain["best"], plain.get("spikes")
+    tally, best = plain["tally"], plain["best"]
+    spikes = {name: plain.get(name) for name in ("spikes", "train_spikes")}  # older checkpoints have none
     return Progress(
         **plain
         | {
             "epoch_sums": Sums(**plain["epoch_sums"]),
             "window": Sums(**plain["window"]),
             "tally": None if tally is None else Tally(**tally),
-            "spikes": None if spikes is None else SpikeCounts(**spikes),
+            **{name: None if counts is None else SpikeCounts(**counts) for name, counts in spikes.items()},
             "best": None if best is None else Best(**best),
         }
     )

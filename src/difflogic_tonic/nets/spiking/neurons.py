@@ -5,6 +5,7 @@ the input, because the small changes of a charge are lost in half precision.
 """
 
 import math
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -113,10 +114,20 @@ class Neuron(StepModule):
         """1 / tau f32[], where it is learned."""
         return None if self.w is None else torch.sigmoid(self.w.to(torch.float32))
 
-    @torch.no_grad()
     def membranes(self, x: Tensor, steps: PackedSteps) -> Tensor:
         """Membranes f32[sum(counts), ...] after the charge and before the reset, for statistics; remembers nothing."""
-        return trace_neurons(x.to(torch.float32), steps.counts, self.rule, self.share(), steps.recall(self)).membranes
+        return torch.cat(list(self.membranes_by_step(x, steps)))
+
+    @torch.no_grad()
+    def membranes_by_step(self, x: Tensor, steps: PackedSteps, every: int = 1) -> Iterator[Tensor]:
+        """`membranes` of one step after the other, of every `every`-th sample: all would take the layer's memory."""
+        v, share = steps.recall(self), self.share()
+        v = None if v is None else v[::every]
+        for step in [x] * len(steps.counts) if steps.is_static(x) else x.split(steps.counts):
+            chosen = step[::every].to(torch.float32)
+            trace = trace_neurons(chosen, [len(chosen)], self.rule, share, v)
+            v = trace.last
+            yield trace.membranes
 
     def extra_repr(self) -> str:
         return f"{self.rule}, backend={self.backend!r}"

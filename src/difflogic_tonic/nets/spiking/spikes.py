@@ -5,10 +5,11 @@
     SynOps            for every spike that a layer with weights receives, the weights it meets: what is added up by
                       hardware that computes on spikes only. Layers that receive anything but 0 and 1 (the first one
                       on images, what follows an average pooling) multiply instead: they count as MACs
-    near threshold    share of membranes, after the charge and before the reset, within 0.1 thresholds of it
+    near threshold    share of membranes, after the charge and before the reset, within 0.1 thresholds of it; of some
+                      samples of each batch, as is their histogram
 
-Everything is in whole numbers, so that counts do not depend on the order or the size of batches. It costs a multiple of
-the forward pass and happens only inside `counting`.
+Everything is in whole numbers, so that counts of spikes and operations do not depend on the order or the size of
+batches. It costs a multiple of the forward pass and happens only inside `counting`.
 """
 
 from collections.abc import Iterator
@@ -20,9 +21,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from difflogic_tonic.nets.spiking.hoist import unhoisted
 from difflogic_tonic.nets.spiking.neurons import Neuron
+from difflogic_tonic.nets.spiking.recompute import recomputing
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 
 NEAR = 0.1
@@ -30,6 +33,9 @@ NEAR = 0.1
 
 HISTOGRAM = (-2.0, 2.0, 40)
 """First and last edge in thresholds, and bins of the membrane histogram; what lies outside is in the outer bins."""
+
+MEMBRANE_SAMPLES = 16
+"""Of a batch, evenly spread, at most: membranes are computed again for statistics, which costs more than a layer."""
 
 BUSY = 0.3
 """Spikes per neuron and step above which a layer is no longer sparse."""
@@ -76,17 +82,18 @@ class SpikeCounts:
 
     def metrics(self) -> dict[str, Any]:
         """All of it as plain data, ready for a file; empty where nothing was counted."""
-        if not self.n_samples:
+        if not (self.n_samples and self.places):
             return {}
         found: dict[str, Any] = {
             "spikes_samples": self.n_samples,
             "spikes_global_rate": self.global_rate,
             "spikes_per_sample": sum(self.spikes.values()) / self.n_samples,
-            "synops_per_sample": sum(self.synops.values()) / self.n_samples,
-            "macs_per_sample": sum(self.macs.values()) / self.n_samples,
         }
+        if self.synops or self.macs:
+            found["synops_per_sample"] = sum(self.synops.values()) / self.n_samples
+            found["macs_per_sample"] = sum(self.macs.values()) / self.n_samples
         found |= {f"spikes_rate_{name}": rate for name, rate in self.rates().items()}
-        found |= {f"spikes_near_threshold_{name}": near / self.places[name] for name, near in self.near.items()}
+        found |= {f"spikes_near_threshold_{name}": near / sum(self.histogram[name]) for name, near in self.near.items()}
         found["spikes_histogram"] = {name: list(bins) for name, bins in self.histogram.items()}
         return found
 
@@ -97,36 +104,65 @@ def counting(model: nn.Module, counts: SpikeCounts) -> Iterator[None]:
 
     Layers are counted at every step, also where a still image would let them be computed once.
     """
-    hooks = []
-    for name, module in model.named_modules():
-        if isinstance(module, Neuron):
-            # Before the call: after it, neurons that remember would begin where they have just ended.
-            hooks.append(module.register_forward_pre_hook(partial(_count_membranes, counts, name)))
-            hooks.append(module.register_forward_hook(partial(_count_spikes, counts, name)))
-        elif isinstance(module, nn.Conv2d | nn.Linear):
-            hooks.append(module.register_forward_hook(partial(_count_operations, counts, name)))
+    hooks = _listen_to_weights(model, counts)
     try:
-        with unhoisted():
+        with unhoisted(), counting_spikes(model, counts):
             yield
     finally:
         for hook in hooks:
             hook.remove()
 
 
+@contextmanager
+def counting_spikes(model: nn.Module, counts: SpikeCounts) -> Iterator[None]:
+    """`counting` without SynOps and MACs. It changes nothing of what the network computes, so training may be inside.
+
+    What is computed again in a backward pass counts once.
+    """
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, Neuron):
+            # Before the call: after it, neurons that remember would begin where they have just ended.
+            hooks.append(module.register_forward_pre_hook(partial(_count_membranes, counts, name)))
+            hooks.append(module.register_forward_hook(partial(_count_spikes, counts, name)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _listen_to_weights(model: nn.Module, counts: SpikeCounts) -> list[RemovableHandle]:
+    return [
+        module.register_forward_hook(partial(_count_operations, counts, name))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+
+
 @torch.no_grad()
 def _count_spikes(counts: SpikeCounts, name: str, neuron: Neuron, inputs: tuple[Any, ...], spikes: Tensor) -> None:
+    if recomputing():
+        return
     _add(counts.spikes, name, int(spikes.sum(dtype=torch.float64)))
     _add(counts.places, name, spikes.numel())
 
 
 @torch.no_grad()
 def _count_membranes(counts: SpikeCounts, name: str, neuron: Neuron, inputs: tuple[Tensor, PackedSteps]) -> None:
-    relative = neuron.membranes(*inputs) / neuron.rule.threshold
-    _add(counts.near, name, int(((relative - 1).abs() < NEAR).sum()))
+    if recomputing():
+        return
+    x, steps = inputs
     low, high, bins = HISTOGRAM
-    found = torch.histc(relative.clamp(low, high), bins, low, high).to(torch.int64).tolist()
+    near = torch.zeros((), dtype=torch.int64, device=x.device)
+    found = torch.zeros(bins, dtype=torch.int64, device=x.device)
+    for membranes in neuron.membranes_by_step(x, steps, every=-(-steps.counts[0] // MEMBRANE_SAMPLES)):
+        relative = membranes / neuron.rule.threshold
+        near += ((relative - 1).abs() < NEAR).sum()
+        found += torch.histc(relative.clamp(low, high), bins, low, high).to(torch.int64)
+    _add(counts.near, name, int(near))
     before = counts.histogram.get(name, [0] * bins)
-    counts.histogram[name] = [old + new for old, new in zip(before, found, strict=True)]
+    counts.histogram[name] = [old + new for old, new in zip(before, found.tolist(), strict=True)]
 
 
 @torch.no_grad()
