@@ -45,7 +45,7 @@ def test_a_full_disk_is_one_line_wherever_it_fills_up_and_keeps_the_old_model(
     assert [entry.name for entry in tmp_path.iterdir()] == ["best.pt"]
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model"])
+@pytest.mark.parametrize("content", [b"", b"not a model", b"half"])
 def test_something_else_is_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "best.pt").write_bytes(content)
     with pytest.raises(RunError, match=r"best\.pt is not a model of this project or is damaged"):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from difflogic_tonic.report.style import GREY, clean, new_figure, save_figure, series_style
+from difflogic_tonic.report.style import GREY, SERIES, clean, new_figure, save_figure, series_style
 from difflogic_tonic.runs.metrics import Row
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def draw_curves(axes: "Axes", curves: Sequence[Curve], unit: str, below: str) ->
     from matplotlib.ticker import MaxNLocator
 
     for number, (name, places, values) in enumerate(curves):
-        colour, line = series_style(number)
+        colour, line = _style(name, number)
         marker = "o" if len(values) <= 30 else ""
         axes.plot(
             places, values, color=colour, linestyle=line, marker=marker, markersize=3.5, linewidth=1.6, label=name
@@ -143,6 +143,14 @@ def draw_curves(axes: "Axes", curves: Sequence[Curve], unit: str, below: str) ->
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if len(curves) > 1:
         axes.legend(fontsize=8)
+
+
+def _style(name: str, number: int) -> tuple[str, str]:
+    """Splits keep their colour in every panel, and what is hard is dashed; other curves have the colours in turn."""
+    split, _, rest = name.partition(",")
+    if split not in SPLITS:
+        return series_style(number)
+    return SERIES[SPLITS.index(split)], "--" if rest else "-"
 
 
 def _present(curves: Iterable[Curve]) -> list[Curve]:

@@ -38,7 +38,7 @@ def save_gate_histograms(path: Path, title: str, layers: Sequence[dict[str, Any]
     highest = max(float(shares.max()), 1e-9)
     image = axes.imshow(shares.T, cmap="cividis", aspect="auto", vmin=0, vmax=highest)
     for layer, gate in np.ndindex(shares.shape):
-        colour = "black" if shares[layer, gate] > 0.6 * highest else "white"
+        colour = "black" if shares[layer, gate] > 0.5 * highest else "white"
         axes.text(layer, gate, f"{shares[layer, gate]:.1f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_yticks(np.arange(len(names)), names)
     unused = [
@@ -102,8 +102,7 @@ def save_wiring(
         first_random, bins=edges.tolist(), histtype="step", color=ORANGE, linewidth=1.6, label="partners shuffled"
     )
     middle.legend(fontsize=8)
-    _label(middle, "neurons", "first layer")
-    middle.set_xlabel("distance between the two inputs (pixels)")
+    _label(middle, "neurons", "first layer", "distance of the two inputs (pixels)")
     _draw_deeper(right, deeper)
     return save_figure(figure, path)
 
@@ -121,15 +120,14 @@ def _draw_deeper(axes: "Axes", deeper: Sequence[np.ndarray]) -> None:
     axes.plot([0, 1], [2, 0], color=GREY, linestyle="--", linewidth=1, label="random")
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
-    _label(axes, "density", "deeper layers")
-    axes.set_xlabel("distance between the two inputs (part of the layer before)")
+    _label(axes, "density", "deeper layers", "distance of the two inputs (layer before = 1)")
 
 
-def _label(axes: "Axes", unit: str, title: str) -> None:
+def _label(axes: "Axes", unit: str, title: str, below: str = "epoch") -> None:
     from matplotlib.ticker import MaxNLocator
 
     clean(axes)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(below)
     axes.set_ylabel(unit)
     axes.set_title(title)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=below == "epoch"))

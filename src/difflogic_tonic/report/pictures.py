@@ -38,7 +38,7 @@ def draw_run(arguments: Namespace, places: StoragePaths) -> int:
         _draw_gates(run, gallery)
     elif run.value("model.model_type") == "SNN":
         _draw_spike_rates(run, gallery)
-    _draw_inside(run, gallery, places)
+    draw_inside(run, gallery, places)
     page = gallery.save_page(_title(run), run.commands, facts_of(run))
     for path, caption in gallery.made:
         print(f"{path}: {caption}")
@@ -197,7 +197,7 @@ def _draw_spike_rates(run: RecordedRun, gallery: Gallery) -> None:
         )
 
 
-def _draw_inside(run: RecordedRun, gallery: Gallery, places: StoragePaths) -> None:
+def draw_inside(run: RecordedRun, gallery: Gallery, places: StoragePaths) -> None:
     """What needs the network, of those that have something to show."""
     if run.value("model.model_type") not in ("SNN", "DiffLogic"):
         return

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,10 @@ def save_model(path: Path, model: ModelFile) -> None:
 def load_model(path: Path) -> ModelFile:
     """Read what `save_model` wrote. Raises `RunError` for a file that is absent, damaged or something else."""
     try:
-        content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        stored = io.BytesIO(path.read_bytes())
+        if not zipfile.is_zipfile(stored):  # on other bytes the unpickler fails in every way there is
+            raise pickle.UnpicklingError("it is no archive")
+        content = torch.load(stored, map_location="cpu", weights_only=True)
     except OSError as error:
         raise RunError(
             f"no model {path}: {error.strerror}; expected the job id of a run that finished an epoch{_others(path)}"
