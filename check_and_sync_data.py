@@ -1,6 +1,7 @@
 """Which prepared datasets lie where, and copying what a place lacks: `./check_and_sync_data.sh`."""
 
 import io
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from difflogic_tonic.errors import run_command
 
 def main(argv: Sequence[str]) -> int:
     arguments = parse(sync_parser(), argv)
+    if arguments.command == "doctor":
+        from difflogic_tonic.sync import doctor
+
+        return doctor.run(os.environ, Path(__file__).resolve().parent, arguments.json)
 
     from difflogic_tonic.runs.signals import StopNow, listen
 

@@ -22,4 +22,7 @@ if [ ! -f "$REPOSITORY/main.py" ]; then
 fi
 # shellcheck source=helper_scripts/environment.sh
 . "$REPOSITORY/helper_scripts/environment.sh"
+if [ "${1:-}" = doctor ]; then
+    run_any_python check_and_sync_data.py "$@"
+fi
 run_python check_and_sync_data.py "$@"

@@ -36,6 +36,19 @@ run_python() {
     launch "$REPOSITORY/.venv/bin/python" "$script" "$@"
 }
 
+# `run_any_python SCRIPT ARGUMENTS…` is for what needs no package, and must work before there is an environment or container:
+# any Python that is new enough. Returns where there is none.
+run_any_python() {
+    local script="$REPOSITORY/$1" python
+    shift
+    answer_help "$script" "$@"
+    for python in "$REPOSITORY/.venv/bin/python" python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            launch "$python" "$script" "$@"
+        fi
+    done
+}
+
 # --help needs no environment: any Python can answer it.
 answer_help() {
     local word

@@ -129,6 +129,13 @@ def test_a_folder_that_went_away_is_said_and_not_made(write: Callable[[Path, str
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_was_away_for_an_instant_is_a_storage_error(tmp_path: Path) -> None:
+    """The place may be back when we look."""
+    with pytest.raises(StorageError, match="could not be written"), atomic_write(tmp_path / "a") as partial:
+        partial.write_text("x")
+        partial.unlink()
+
+
 def test_a_missing_file_inside_the_block_is_no_storage_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a"):
         (tmp_path / "b").read_text()

@@ -16,8 +16,9 @@ from difflogic_tonic.cache import load_manifest
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.sync.command import run
 from difflogic_tonic.sync.inventory import Copies, take_inventory
+from difflogic_tonic.sync.sizes import Quota, parse_quota, quota_of, size_text
 from difflogic_tonic.sync.table import age_text, aligned
-from difflogic_tonic.sync.usage import Quota, count, parse_quota, quota_of, size_text
+from difflogic_tonic.sync.usage import count
 
 Command = Callable[..., Namespace]
 Lines = pytest.CaptureFixture[str]

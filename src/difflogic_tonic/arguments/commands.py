@@ -116,6 +116,13 @@ def sync_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="other commands")
     _add_show_parser(commands)
     _add_gc_parser(commands)
+    doctor = commands.add_parser(
+        "doctor",
+        help="is this machine fit for a run? storage, environment, container, GPU, SLURM, compiler; what to do if not",
+        description="Look at storage, environment, container, GPU, SLURM and compiler, and say what to do.",
+        epilog="Exit codes: 0 nothing fails, 1 something does.",
+    )
+    doctor.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON for scripts")
     return parser
 
 

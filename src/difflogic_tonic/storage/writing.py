@@ -43,7 +43,7 @@ def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
     """
     partial = partial_path(path)
     try:
-        with storage_errors(path.parent, path.name, needed), needs_folder(path):
+        with storage_errors(path.parent, path.name, needed), needs_folder(path, partial):
             yield partial
             fsync_file(partial)
             os.replace(partial, path)
@@ -55,12 +55,15 @@ def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def needs_folder(path: Path) -> Iterator[None]:
-    """Inside, a FileNotFoundError is StorageError if the folder of `path` is not there: its place went away."""
+def needs_folder(path: Path, *partial: Path) -> Iterator[None]:
+    """Inside, a FileNotFoundError of `path`, its folder or what becomes it is StorageError: its place went away.
+
+    Whether the folder is there now is not asked: it may have come back.
+    """
     try:
         yield
     except FileNotFoundError as error:
-        if os.path.isdir(path.parent):
+        if str(error.filename) not in {str(name) for name in (path, path.parent, *partial)}:
             raise
         raise StorageError(f"{path.parent} is not there (any more); {path.name} could not be written") from error
 

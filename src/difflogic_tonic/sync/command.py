@@ -19,7 +19,8 @@ from difflogic_tonic.sync.garbage import Garbage, find_garbage, remove_garbage
 from difflogic_tonic.sync.inventory import Copy, Inventory, read_again, take_inventory
 from difflogic_tonic.sync.removal import choose, doomed, remove_copies
 from difflogic_tonic.sync.show import make_pictures
-from difflogic_tonic.sync.usage import size_text, usage_of
+from difflogic_tonic.sync.sizes import size_text
+from difflogic_tonic.sync.usage import usage_of
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from difflogic_tonic.cache.publish import copy_variant, lock_path, replace_damag
 from difflogic_tonic.errors import CacheCorrupt, StorageError
 from difflogic_tonic.storage import Place, Storage, file_lock
 from difflogic_tonic.sync.inventory import Copies, Copy, Inventory
-from difflogic_tonic.sync.usage import size_text
+from difflogic_tonic.sync.sizes import size_text
 
 log = logging.getLogger(__name__)
 

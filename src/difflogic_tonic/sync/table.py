@@ -10,7 +10,8 @@ from difflogic_tonic.cache.variants import describe
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.sync.copies import Done
 from difflogic_tonic.sync.inventory import Copies, Copy, Inventory
-from difflogic_tonic.sync.usage import Quota, Usage, size_text
+from difflogic_tonic.sync.sizes import Quota, size_text
+from difflogic_tonic.sync.usage import Usage
 
 HEAD = ("dataset", "variant", "place", "state", "size", "samples", "age", "parameters")
 RIGHT = {"size", "samples", "age", "files"}
