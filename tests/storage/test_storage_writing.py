@@ -131,7 +131,7 @@ def test_a_folder_that_went_away_is_said_and_not_made(write: Callable[[Path, str
 
 def test_a_folder_that_was_away_for_an_instant_is_a_storage_error(tmp_path: Path) -> None:
     """The place may be back when we look."""
-    with pytest.raises(StorageError, match="could not be written"), atomic_write(tmp_path / "a") as partial:
+    with pytest.raises(StorageError, match="could not be written"), atomic_write(tmp_path / "a") as partial:  # noqa: PT012
         partial.write_text("x")
         partial.unlink()
 
