@@ -32,7 +32,10 @@ Check = Callable[[], list[Finding]]
 
 
 def run(variables: Mapping[str, str], root: Path, as_json: bool = False) -> int:
-    """Print a table, or JSON, and return the exit code: 1 if something fails, else 0. `variables` is the environment."""
+    """Print a table, or JSON, and return the exit code: 1 if something fails, else 0.
+
+    `variables` is the environment, `root` the checkout.
+    """
     findings = list(examine(checks(variables, root)))
     code = 1 if any(finding.status == "failure" for finding in findings) else 0
     if as_json:
