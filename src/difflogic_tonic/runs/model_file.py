@@ -56,6 +56,7 @@ def load_model(path: Path) -> ModelFile:
         stored = io.BytesIO(path.read_bytes())
         if not zipfile.is_zipfile(stored):  # on other bytes the unpickler fails in every way there is
             raise pickle.UnpicklingError("it is no archive")
+        stored.seek(0)
         content = torch.load(stored, map_location="cpu", weights_only=True)
     except OSError as error:
         raise RunError(
