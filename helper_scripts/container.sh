@@ -52,7 +52,7 @@ stage() {
         say "note: no room for the image in $(dirname "$copy")"
         return 1
     fi
-    partial=$copy.$(hostname).$BASHPID.partial
+    partial=$copy.$HOSTNAME.$BASHPID.partial
     if [ "$(tee "$partial" <"$source" | sha256sum)" != "$(sha256sum <"$partial")" ] ||
         [ "$(stat -L -c '%s %Y' "$source")" != "$facts" ] || [ "$(stat -c %s "$partial")" != "${facts% *}" ]; then
         rm -f "$partial"
@@ -93,7 +93,8 @@ choose_image() {
         (stage "$image" "$copy") &
         stager=$!
         set +m
-        trap 'stop_staging' USR1 TERM INT
+        trap 'stop_staging 75' USR1 TERM
+        trap 'stop_staging 130' INT
         wait "$stager" || true
         trap - USR1 TERM INT
     fi
@@ -112,9 +113,9 @@ stop_staging() {
     trap '' USR1 TERM INT
     kill -TERM -- "-$stager" 2>/dev/null || true
     wait "$stager" 2>/dev/null || true
-    rm -f "$SCRATCH_STORAGE_DIR/singularity/$(staged_name "$SINGULARITY_CONTAINER").$(hostname).$stager.partial"
+    rm -f "$SCRATCH_STORAGE_DIR/singularity/$(staged_name "$SINGULARITY_CONTAINER").$HOSTNAME.$stager.partial"
     say "stopped while the image was copied to scratch; nothing was begun"
-    exit 75
+    exit "$1"
 }
 
 # --- running --------------------------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ clean_variables() {
 }
 
 [ -r "${SINGULARITY_CONTAINER:-}" ] ||
-    fail "SINGULARITY_CONTAINER=${SINGULARITY_CONTAINER:-} cannot be read on $(hostname); build it: singularity/build.sh, or correct the path" 5
+    fail "SINGULARITY_CONTAINER=${SINGULARITY_CONTAINER:-} cannot be read on $HOSTNAME; build it: singularity/build.sh, or correct the path" 5
 runtime=$(command -v apptainer || command -v singularity) ||
     fail "SINGULARITY_CONTAINER is set but neither apptainer nor singularity is installed; unset it to use .venv" 2
 clean_variables

@@ -115,10 +115,12 @@ case $image in *.sif) ;; *) fail "$image: the image is a file whose name ends in
 build_arguments+=(--build-arg "TORCH=$torch")
 [ -z "$compress" ] || build_arguments+=(--mksquashfs-args "-comp $compress")
 runtime=$(find_runtime)
+"$runtime" build --help 2>/dev/null | grep -q -- '--build-arg' ||
+    fail "$("$runtime" --version) cannot build it: this takes Apptainer 1.2, SingularityCE 4.0 or newer; older ones can run the image" 2
 
 mkdir -p "$(dirname "$image")" || fail "$(dirname "$image") cannot be made; name another image: singularity/build.sh IMAGE" 5
 image=$(realpath -m "$image")
-partial=$image.$(hostname).$$.partial.sif
+partial=$image.$HOSTNAME.$$.partial.sif
 work=$(mktemp -d)
 trap 'rm -rf "$work" "$partial"' EXIT
 trap 'exit 130' INT

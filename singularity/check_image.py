@@ -31,7 +31,9 @@ def main() -> int:
 
 def _check_versions() -> str:
     """Every package has the version of its lock file, and comes from the image rather than from the user's home."""
-    rows = dict(_locked())
+    import torch
+
+    rows = dict(_locked("torch-cuda.lock" if torch.version.cuda else "torch-cpu.lock"))
     for name, version in rows.items():
         found = importlib.metadata.distribution(name)
         if found.version.split("+")[0] != version:
@@ -41,8 +43,8 @@ def _check_versions() -> str:
     return f"{len(rows)} packages have their locked versions"
 
 
-def _locked() -> Iterator[tuple[str, str]]:
-    for name in ("config.lock", "base.lock", "torch-cpu.lock"):
+def _locked(torch_lock: str) -> Iterator[tuple[str, str]]:
+    for name in ("config.lock", "base.lock", torch_lock):
         for line in (LOCKS / name).read_text().splitlines():
             if match := re.match(r"([\w.-]+)==([\w.]+)", line):
                 yield match[1], match[2]
