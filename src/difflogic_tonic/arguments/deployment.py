@@ -10,13 +10,18 @@ FORMATS: dict[str, str] = {
     "netlist": "JSON: gates, wires, classes and how a frame becomes bits",
     "verilog": "a module, one that takes frames in words around it, and a testbench that checks itself",
 }
-"""What `export` writes → its help. The code of each is in `deploy.formats.FORMATS`."""
+"""Forms of a circuit → their help. The code of each is in `deploy.formats.FORMATS`."""
+
+NETWORKS: dict[str, str] = {
+    "onnx": "a CNN, MLP or spiking network (unrolled over its frames) for ONNX runtimes",
+}
+"""Forms of the networks that do not become circuits."""
 
 
 def deploy_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="deploy.sh",
-        description="Take a trained logic network out of Python: write it in another form, check that form, time it.",
+        description="Take a trained network out of Python: write it in another form, check that form, time it.",
         epilog="deploy.sh COMMAND --help lists the arguments of a command.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
@@ -34,10 +39,17 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_job(parser)
-    listed = "; ".join(f"{name}: {text}" for name, text in FORMATS.items())
-    parser.add_argument("--format", choices=tuple(FORMATS), required=True, metavar="NAME", help=listed)
+    forms = FORMATS | NETWORKS
+    listed = "; ".join(f"{name}: {text}" for name, text in forms.items())
+    parser.add_argument("--format", choices=tuple(forms), required=True, metavar="NAME", help=listed)
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="default: models/JOB_ID/deploy in project storage"
+    )
+    parser.add_argument(
+        "--pipeline", type=whole_number, metavar="K", help="verilog: a register after every K levels of gates; 0: none"
+    )
+    parser.add_argument(
+        "--frames", type=whole_number, metavar="T", help="onnx: frames of a spiking network's graph (default: as most)"
     )
 
 
@@ -53,16 +65,16 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     _add_job(parser)
     parser.add_argument(
         "--format",
-        choices=tuple(FORMATS),
+        choices=(*FORMATS, *NETWORKS),
         action="append",
         metavar="NAME",
-        help=f"only this one, may be repeated; default: all ({', '.join(FORMATS)})",
+        help=f"only this one, may be repeated; default: all of a circuit ({', '.join(FORMATS)}); or onnx",
     )
     parser.add_argument("--samples", type=whole_number, metavar="N", help="only the first N of the test set")
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "export": ("write the circuit of a trained logic network", _add_export),
+    "export": ("write the circuit of a trained logic network, or another network as ONNX", _add_export),
     "verify": ("compare every exported form, bit by bit, with the network on the test set", _add_verify),
     "synth": ("let Yosys map the circuit to look-up tables, before and after simplification", _add_synth),
 }

@@ -6,4 +6,9 @@
 | `job`      | from a job id to the circuit, the network it comes from and the test set        |
 | `formats`  | the table of forms: how each is written, and run again on the samples of a test |
 | `verify`   | every form against the hard forward of the network, bit by bit                  |
+| `verilog`  | the circuit as a Verilog module; `verilog_top` the one around it, `testbench`   |
+|            | its test, `verilog_files` all of them as files and in a simulator               |
+| `pipeline` | where registers stand                                                           |
+| `synthesis`| look-up tables, registers and levels by Yosys                                   |
+| `onnx_export` | the networks that are not logic, as ONNX                                     |
 """

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from difflogic_tonic.config import StoragePaths
 from difflogic_tonic.deploy.formats import FORMATS
-from difflogic_tonic.deploy.job import Job, labelled_batches, open_job
+from difflogic_tonic.deploy.job import labelled_batches, open_job
+from difflogic_tonic.deploy.onnx_export import export_onnx, verify_onnx
 from difflogic_tonic.deploy.synthesis import synthesise
 from difflogic_tonic.deploy.verify import compare
 from difflogic_tonic.deploy.verilog import core_module
@@ -19,33 +22,55 @@ from difflogic_tonic.errors import ConfigError, ExportDiffers
 from difflogic_tonic.netlist import count, with_head
 from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.storage import storage_errors, write_text
+from difflogic_tonic.train.opened import open_run
 
 log = logging.getLogger(__name__)
 
 
 def export(arguments: Namespace, places: StoragePaths) -> int:
-    """Write the circuit of a job in one form."""
+    """Write the circuit of a job in one form, or its network as ONNX."""
     log_to_console()
+    for option, form in (("pipeline", "verilog"), ("frames", "onnx")):
+        if getattr(arguments, option) is not None and arguments.format != form:
+            raise ConfigError(f"--{option} is for --format {form}; --format {arguments.format} does not know it")
+    if arguments.format == "onnx":
+        return _export_onnx(arguments, places)
     job = open_job(arguments.job_id, arguments.weights, places)
-    folder = arguments.output or job.folder
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = _made(arguments.output or job.folder)
     write = FORMATS[arguments.format].write
     if arguments.pipeline is not None:
-        if arguments.format != "verilog":
-            raise ConfigError(f"--pipeline places registers in Verilog; --format {arguments.format} has none")
         write = partial(write_verilog, every=arguments.pipeline)
-    for path in write(job.circuit, folder, file_name(job)):
+    for path in write(job.circuit, folder, file_name(job.job_id)):
         log.info("%s", path)
     return 0
+
+
+def _export_onnx(arguments: Namespace, places: StoragePaths) -> int:
+    run = open_run(arguments.job_id, arguments.weights, torch.device("cpu"), places)
+    folder = _made(arguments.output or run.path.parent / "deploy")
+    path = folder / f"{file_name(arguments.job_id)}.onnx"
+    unrolled = export_onnx(run, path, arguments.frames)
+    shape = ["batch", *unrolled.shape] if unrolled.frames is None else [unrolled.frames, 1, *unrolled.shape]
+    log.info("%s: counts float32%s to logits", path, str(shape).replace("'", ""))
+    return 0
+
+
+def _made(folder: Path) -> Path:
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def verify(arguments: Namespace, places: StoragePaths) -> int:
     """Write every form into a temporary folder, run it on the test set, and compare. ExportDiffers if one differs."""
     log_to_console()
+    if arguments.format == ["onnx"]:
+        return _verify_onnx(arguments, places)
     job = open_job(arguments.job_id, arguments.weights, places)
     differing = []
     for name in arguments.format or FORMATS:
+        if name not in FORMATS:
+            raise ConfigError(f"--format {name} is not a form of a circuit; verify it alone")
         form = FORMATS[name]
         missing = [program for program in form.needs if shutil.which(program) is None]
         if missing and not arguments.format:
@@ -53,7 +78,7 @@ def verify(arguments: Namespace, places: StoragePaths) -> int:
             continue
         limits = [limit for limit in (arguments.samples, form.limit) if limit is not None]
         with tempfile.TemporaryDirectory() as folder:
-            paths = form.write(job.circuit, Path(folder), file_name(job))
+            paths = form.write(job.circuit, Path(folder), file_name(job.job_id))
             run = form.open(job.circuit, paths)
             found = compare(run, labelled_batches(job, min(limits, default=None)), job.circuit.readout)
         differing += [name] if found.different else []
@@ -63,6 +88,21 @@ def verify(arguments: Namespace, places: StoragePaths) -> int:
         )
     if differing:
         raise ExportDiffers(f"job {job.job_id}: {', '.join(differing)} does not compute what the network computes")
+    return 0
+
+
+def _verify_onnx(arguments: Namespace, places: StoragePaths) -> int:
+    run = open_run(arguments.job_id, arguments.weights, torch.device("cpu"), places)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        found = verify_onnx(run, path, export_onnx(run, path), arguments.samples)
+    log.info(
+        "onnx:    %s of %d samples get another class than from the network, logits are %.1e apart; %.2f%% right%s",
+        *(found.different or "none", found.samples, found.apart, 100 * found.right / max(1, found.samples)),
+        f"; {found.skipped} have fewer frames than the graph" if found.skipped else "",
+    )
+    if found.different:
+        raise ExportDiffers(f"job {arguments.job_id}: onnx does not compute what the network computes")
     return 0
 
 
@@ -85,9 +125,9 @@ def synth(arguments: Namespace, places: StoragePaths) -> int:
     return 0
 
 
-def file_name(job: Job) -> str:
+def file_name(job_id: str) -> str:
     """What the names of exported files begin with: the job id where C and Verilog take it, else `model`."""
-    return job.job_id if job.job_id.isidentifier() and job.job_id.isascii() else "model"
+    return job_id if job_id.isidentifier() and job_id.isascii() else "model"
 
 
 COMMANDS: dict[str, Callable[[Namespace, StoragePaths], int]] = {

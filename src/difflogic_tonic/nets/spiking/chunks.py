@@ -44,7 +44,7 @@ def size_of(row: list[nn.Module], x: Tensor) -> int:
             arriving = max(arriving, part.out_channels)
         elif isinstance(part, _POOLINGS):
             channels = arriving
-    if x.device.type != "cpu" or x.dim() < 3 or not channels:
+    if x.device.type != "cpu" or x.dim() < 3 or not channels or torch.compiler.is_exporting():
         return len(x)
     numbers = max(x[0].numel(), channels * x[0, 0].numel())  # of a convolution that keeps the size of its input
     return max(1, CHUNK_BYTES // (numbers * x.element_size()))
