@@ -91,6 +91,23 @@ class Data(Section):
         return self
 
 
+class Logging(Section):
+    wandb: Literal["off", "offline", "online"] = "off"
+    """Send curves and config to Weights & Biases as well, if its package is installed: `offline` keeps them in the run
+    folder for `wandb sync`, `online` needs an account. TensorBoard has the same curves in any case."""
+
+    wandb_project: Annotated[str, Field(min_length=1, max_length=128)] = "difflogic-tonic"
+    """Name of the project there."""
+
+    @model_validator(mode="after")
+    def _every_key_counts(self) -> "Logging":
+        if self.wandb == "off" and self.wandb_project != type(self).model_fields["wandb_project"].default:
+            raise ValueError(
+                "logging.wandb_project has no effect with wandb: off; leave it out, or use wandb: offline or online"
+            )
+        return self
+
+
 class TrainConfig(Section):
     """A whole training config. `source` is the file it was read from."""
 
@@ -98,6 +115,7 @@ class TrainConfig(Section):
     data: Data = Data()
     train: Train = Train()
     model: Model
+    logging: Logging = Logging()
     _source: Path = PrivateAttr(default=Path())
 
     @property

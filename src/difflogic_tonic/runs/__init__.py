@@ -11,6 +11,7 @@
 | `model_file`  | trained models: `best.pt`, `last.pt`                                                 |
 | `metrics`     | `metrics.jsonl` and the TensorBoard events that mirror it                            |
 | `tags`        | what TensorBoard and other sinks get of a row                                       |
+| `wandb_sink`  | the same rows to Weights & Biases, for those who ask for it                         |
 | `predictions` | `predictions.npz` and `confusion.json`: what the chosen model says of the test data  |
 | `status`      | `status.json`, and the reason of a failure                                           |
 | `log`         | console and log file                                                                 |

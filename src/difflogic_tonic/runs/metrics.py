@@ -8,7 +8,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -54,6 +54,8 @@ class MetricsLog:
     """
 
     unwritten: Sequence[Row] = ()
+    on_row: Callable[[int, Row], None] | None = None
+    """Told of each row once it is written, and of its number from 0."""
 
     def __init__(self, path: Path, tensorboard: Path, keep_rows: int = 0) -> None:
         """Open the files and cut them to their first `keep_rows` rows. Raises `StorageError`."""
@@ -79,6 +81,8 @@ class MetricsLog:
                 log.warning("%s; TensorBoard misses rows from step %d on until a resume", error, row["step"])
             self._complained = True
         self.n_rows += 1
+        if self.on_row is not None:
+            self.on_row(self.n_rows - 1, row)
 
     def sync(self) -> None:
         """Make sure that the rows survive a power failure, before a checkpoint refers to them."""

@@ -22,6 +22,7 @@ from difflogic_tonic.runs.outage import Outage
 from difflogic_tonic.runs.patience import PatientMetrics
 from difflogic_tonic.runs.signals import StopNow, StopRequest
 from difflogic_tonic.runs.status import write_status
+from difflogic_tonic.runs.wandb_sink import sending_rows
 from difflogic_tonic.runs.writer import CheckpointWriter
 from difflogic_tonic.storage import Storage, storage_errors, write_json
 from difflogic_tonic.train import lines, preflight
@@ -71,6 +72,24 @@ class Run:
             for path in (self.folder.summary, self.folder.predictions, self.folder.confusion):
                 with storage_errors(path):
                     path.unlink(missing_ok=True)  # of an earlier end with fewer epochs
+        logging_config = self.config.logging
+        with sending_rows(
+            metrics, logging_config.wandb, logging_config.wandb_project, self.folder, self.config.to_dict()
+        ):
+            finished = self._fit(plan, metrics, saver, writer)
+            self._save_last(finished)
+            if not finished:
+                return self._stopped(stop)
+            metrics.finish()
+        self.save("best", self._best())
+        seen = self._look_at_best(stop)
+        if seen is None and stop:
+            return self._stopped(stop)
+        self._finish(self._best(), seen)
+        return 0
+
+    def _fit(self, plan: Plan, metrics: PatientMetrics, saver: Saver, writer: CheckpointWriter) -> bool:
+        """Train and save. False if asked to stop before the end."""
         try:
             finished = fit(self.state, plan, metrics, saver)
             saver.save_and_wait()
@@ -84,16 +103,7 @@ class Run:
             raise
         finally:
             writer.close()
-        self._save_last(finished)
-        if not finished:
-            return self._stopped(stop)
-        metrics.finish()
-        self.save("best", self._best())
-        seen = self._look_at_best(stop)
-        if seen is None and stop:
-            return self._stopped(stop)
-        self._finish(self._best(), seen)
-        return 0
+        return finished
 
     def follow(self, stop: StopRequest) -> int:
         """`train` as a process of several that writes nothing."""

@@ -28,6 +28,7 @@ from difflogic_tonic.runs.lease import lease
 from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.runs.status import run_log, write_status
+from difflogic_tonic.runs.wandb_sink import check_installed
 from difflogic_tonic.storage import SAME_COMMAND, Storage, open_storage
 from difflogic_tonic.train.foreign import go_on_from
 from difflogic_tonic.train.heartbeat import Report
@@ -74,6 +75,7 @@ def train(request: Request, stop: StopRequest) -> int:
     job_id = request.config.base.job_id
     if job_id is None:
         raise ConfigError(f"{request.config.source}: no job id; give one after the config, or set base.job_id")
+    check_installed(request.config.logging.wandb)
     with stop.interruptible():
         storage = open_storage(request.places)
     device = choose_device(request.config.train.device, request.ranks) if request.ranks else torch.device("cpu")
