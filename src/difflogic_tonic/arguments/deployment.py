@@ -8,6 +8,9 @@ from difflogic_tonic.arguments.one_line import OneLineParser, whole_number
 
 FORMATS: dict[str, str] = {
     "netlist": "JSON: gates, wires, classes and how a frame becomes bits",
+    "c": "one C99 file with header, and a program that checks it on test vectors",
+    "blif": "gates as truth tables, counting and comparing of classes included, for ABC, Yosys and VTR",
+    "aiger": "the same as and-inverter graph (binary AIGER)",
     "verilog": "a module, one that takes frames in words around it, and a testbench that checks itself",
 }
 """Forms of a circuit → their help. The code of each is in `deploy.formats.FORMATS`."""

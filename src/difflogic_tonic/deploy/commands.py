@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from difflogic_tonic.config import StoragePaths
-from difflogic_tonic.deploy.formats import FORMATS
+from difflogic_tonic.deploy.formats import CHECKED, FORMATS
 from difflogic_tonic.deploy.job import labelled_batches, open_job
 from difflogic_tonic.deploy.onnx_export import export_onnx, verify_onnx
 from difflogic_tonic.deploy.synthesis import synthesise
@@ -62,19 +62,19 @@ def _made(folder: Path) -> Path:
 
 
 def verify(arguments: Namespace, places: StoragePaths) -> int:
-    """Write every form into a temporary folder, run it on the test set, and compare. ExportDiffers if one differs."""
+    """Compare the evaluator and every form, written and read again, on the test set. ExportDiffers if one differs."""
     log_to_console()
     if arguments.format == ["onnx"]:
         return _verify_onnx(arguments, places)
     job = open_job(arguments.job_id, arguments.weights, places)
     differing = []
-    for name in arguments.format or FORMATS:
-        if name not in FORMATS:
+    for name in arguments.format or CHECKED:
+        if name not in CHECKED:
             raise ConfigError(f"--format {name} is not a form of a circuit; verify it alone")
-        form = FORMATS[name]
+        form = CHECKED[name]
         missing = [program for program in form.needs if shutil.which(program) is None]
         if missing and not arguments.format:
-            log.warning("%-8s not checked: %s is not installed", f"{name}:", missing[0])
+            log.warning("%-10s not checked: %s is not installed", f"{name}:", missing[0])
             continue
         limits = [limit for limit in (arguments.samples, form.limit) if limit is not None]
         with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +83,7 @@ def verify(arguments: Namespace, places: StoragePaths) -> int:
             found = compare(run, labelled_batches(job, min(limits, default=None)), job.circuit.readout)
         differing += [name] if found.different else []
         log.info(
-            "%-8s %s of %d samples differ from the network; %.2f%% right",
+            "%-10s %s of %d samples differ from the network; %.2f%% right",
             *(f"{name}:", found.different or "none", found.samples, 100 * found.right / max(1, found.samples)),
         )
     if differing:

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from difflogic_tonic.deploy.c_export import write_c
+from difflogic_tonic.deploy.c_run import open_c
+from difflogic_tonic.deploy.gate_files import open_aiger, open_blif, write_aiger, write_blif
+from difflogic_tonic.deploy.runner import Runner
 from difflogic_tonic.deploy.verilog_files import open_verilog, write_verilog
-from difflogic_tonic.netlist import Circuit, Netlist, class_scores, load_circuit, save_circuit, step_scores
-
-Runner = Callable[[NDArray[np.bool_]], NDArray[np.int32]]
-"""Bits [N, n_bits], or [T, N, n_bits] of a circuit with a state, to scores [N, classes], or [T, N, classes]."""
+from difflogic_tonic.netlist import Circuit, Engine, Netlist, class_scores, load_circuit, save_circuit, step_scores
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,18 @@ def _open_netlist(circuit: Circuit, paths: list[Path]) -> Runner:
 
 FORMATS: dict[str, Format] = {
     "netlist": Format(_write_netlist, _open_netlist),
+    "c": Format(write_c, open_c, needs=("cc",)),
+    "blif": Format(write_blif, open_blif),
+    "aiger": Format(write_aiger, open_aiger),
     "verilog": Format(write_verilog, open_verilog, limit=1000, needs=("iverilog",)),
 }
 """Name → form. The help of each is in `arguments.deployment.FORMATS`, whose names are the same."""
+
+
+def _open_evaluator(circuit: Circuit, paths: list[Path]) -> Runner:
+    engine = Engine(circuit.netlist)
+    return engine.step_scores if circuit.netlist.n_state else engine.scores
+
+
+CHECKED: dict[str, Format] = {"evaluator": Format(lambda circuit, folder, name: [], _open_evaluator), **FORMATS}
+"""What `verify` compares: besides the forms the evaluator, which writes no files."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from difflogic_tonic.deploy.formats import Runner
 from difflogic_tonic.deploy.job import Labelled
+from difflogic_tonic.deploy.runner import Runner
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@
 | `steps`    | circuits with a state, over the steps of a sequence                      |
 | `description` | how a frame becomes inputs, what the classes are called               |
 | `saving`   | JSON with a checksum                                                     |
+| `blif`, `aiger` | formats of other tools, without classes                             |
 """
 
 from difflogic_tonic.netlist.circuit import Netlist, netlist_from_layers

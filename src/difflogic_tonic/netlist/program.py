@@ -4,6 +4,7 @@ Gates of one kind and level stand together, so that the evaluator decides once f
 that only outputs read come last, in the order of the classes: they are counted while they are still in the cache.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,55 @@ def to_program(netlist: Netlist) -> Program:
     if depth > MAX_DEPTH:
         raise ValueError(f"{netlist.n_outputs // netlist.classes} outputs per class, expected fewer than 2^{MAX_DEPTH}")
     return Program(np.concatenate(parts).astype(np.int32), depth)
+
+
+def instructions(words: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """Kind and arguments of every instruction. Gates: (a, b, row) one after the other; SUM: class, n, m, rows."""
+    at = 0
+    while at < len(words):
+        kind = int(words[at])
+        if kind == SUM:
+            end = at + 4 + int(words[at + 2]) + int(words[at + 3])
+            yield kind, words[at + 1 : end]
+        else:
+            end = at + 2 + int(words[at + 1]) * (1 if kind == STATE else 3)
+            yield kind, words[at + 2 : end]
+        at = end
+
+
+def assign_rows(program: Program, netlist: Netlist) -> tuple[NDArray[np.int32], int]:
+    """Instructions with rows instead of nodes, and how many rows there are. The same as assign.c, to the number.
+
+    Node i of the inputs is row i. A row is given to the next gate as soon as its last reader has run, the one that was
+    freed last first: it is still in the nearest cache.
+    """
+    words = program.words.copy()
+    uses = [0] * netlist.n_nodes
+    for kind, arguments in instructions(words):
+        for node in _read(kind, arguments).ravel().tolist():
+            uses[node] += 1
+    rows = netlist.n_inputs
+    row = list(range(netlist.n_nodes))
+    vacant = [node for node in reversed(range(netlist.n_inputs)) if not uses[node]]
+    for kind, arguments in instructions(words):
+        read = _read(kind, arguments)
+        for at, nodes in enumerate(read.reshape(len(read), -1).tolist()):
+            for pin, node in enumerate(nodes):
+                read.reshape(len(read), -1)[at, pin] = row[node]
+                uses[node] -= 1
+                if not uses[node]:
+                    vacant.append(row[node])
+            if kind < SUM:
+                written = int(arguments[3 * at + 2])
+                row[written] = vacant.pop() if vacant else rows
+                rows += row[written] == rows
+                arguments[3 * at + 2] = row[written]
+    return words, rows
+
+
+def _read(kind: int, arguments: np.ndarray) -> np.ndarray:
+    """The nodes that an instruction reads, as a view: [gates, 2] or [rows]."""
+    return arguments.reshape(-1, 3)[:, :2] if kind < SUM else arguments[3 if kind == SUM else 0 :]
 
 
 @dataclass(frozen=True)
