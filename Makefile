@@ -1,4 +1,4 @@
-.PHONY: setup fmt lint check test test-cluster smoke lock
+.PHONY: setup fmt lint check test test-cluster test-kill smoke lock
 
 PYTHON := .venv/bin/python
 SHELL_SCRIPTS := $(wildcard *.sh helper_scripts/*.sh helper_scripts/*/*.sh singularity/*.sh tests/*.sh tests/*/*.sh) .ci/run
@@ -25,6 +25,10 @@ test: setup  ## everything but gpu and slow
 
 test-cluster: setup  ## the tests on a real SLURM, sshd and Apptainer, which they install (Debian, root or sudo) and start
 	./run_tests.sh -m cluster tests/cluster
+
+test-kill: setup  ## the full counts: training, staging, preparing and transfers killed again and again (half an hour)
+	./run_tests.sh -n 0 -s -m slow tests/integration/test_train_kill.py tests/integration/test_staging_kill.py \
+		tests/integration/test_prepare_kill.py tests/cluster/test_cluster_sync_kill.py
 
 smoke: setup  ## the quick start, shortened
 	./train.sh configs/quickstart.yaml smoke --fresh --override "train.epochs=1"

@@ -54,7 +54,8 @@ def assert_same_outcome(lab: Any, undisturbed: Any) -> Callable[[], None]:
 
 
 def untimed(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "time" and "second" not in name}
+    measured = ("time", "peak_memory_bytes")
+    return {name: value for name, value in row.items() if name not in measured and "second" not in name}
 
 
 def slowly(seconds: float) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 STEPS = 4096
 """More than any killed run here makes."""
 
-OPERATIONS = ("fsync", "replace", "write", "unlink", "mkdir")
+OPERATIONS = ("fsync", "replace", "rename", "write", "sendfile", "unlink", "mkdir")
 
 
 class Watched:
@@ -47,38 +47,43 @@ class Watched:
             return 0, 0.0
         return self.step - kept, self._get(4 + self.step, "d") - self._get(4 + max(1, kept), "d")
 
-    def begin(self, at: int = 0, how: str = "before") -> None:
+    def count(self, at: int = 0, how: str = "before") -> None:
         """In the process to be watched. With `at`: it dies before, after or half way through that file operation."""
+        halves = {
+            "write": lambda descriptor, content: real_write(descriptor, content[: len(content) // 2]),
+            "sendfile": lambda out, source, offset, n_bytes: real_sendfile(out, source, offset, n_bytes // 2),
+        }
+        real_write, real_sendfile = os.write, os.sendfile
+        for name in OPERATIONS:
+            setattr(os, name, self._counted(getattr(os, name), at, how, halves.get(name)))
 
-        def counted(operation: Callable[..., Any], half: Callable[..., Any] | None = None) -> Callable[..., Any]:
-            def call(*arguments: Any, **options: Any) -> Any:
-                self._set(0, self.operations + 1)
-                here = self.operations == at
-                if here and how == "half" and half is not None:
-                    half(*arguments)
-                if here and how != "after":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                answer = operation(*arguments, **options)
-                if here:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return answer
+    def _counted(
+        self, operation: Callable[..., Any], at: int, how: str, half: Callable[..., Any] | None
+    ) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self._set(0, self.operations + 1)
+            here = self.operations == at
+            if here and how == "half" and half is not None:
+                half(*arguments)
+            if here and how != "after":
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = operation(*arguments, **options)
+            if here:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
 
-            return call
+        return call
 
+    def begin(self, at: int = 0, how: str = "before") -> None:
+        """`count` in a process that trains: its checkpoints are operations too, and what it reached is noted."""
         from difflogic_tonic.runs import checkpoint
         from difflogic_tonic.train.saving import Saver
-
-        def write_half(descriptor: int, content: bytes) -> None:
-            real_write(descriptor, content[: len(content) // 2])
 
         def half_a_checkpoint(path: Path, content: bytes) -> None:
             path.write_bytes(content[: len(content) // 2])
 
-        real_write = os.write
-        for name in OPERATIONS:
-            setattr(os, name, counted(getattr(os, name), write_half if name == "write" else None))
-        checkpoint._write_synced = counted(checkpoint._write_synced, half_a_checkpoint)
-
+        self.count(at, how)
+        checkpoint._write_synced = self._counted(checkpoint._write_synced, at, how, half_a_checkpoint)
         written, between = checkpoint.Checkpoints.write, Saver.between_steps
 
         def write(checkpoints: Any, place: Any, position: Any, content: bytes) -> Path:
