@@ -54,7 +54,7 @@ is_wanted() {
 is_there() {
     local folder=$1 target=$2 digest
     digest=$(sha256sum <"$folder/manifest.json")
-    [ "$(remote "sha256sum <$(quoted "$target/manifest.json") 2>/dev/null || true")" = "$digest" ] || return 1
+    [ "$(remote "cat -- $(quoted "$target/manifest.json") 2>/dev/null | sha256sum")" = "$digest" ] || return 1
     DRY_RUN=yes run_rsync "$variant" --size-only "$folder/" "$HOST:$target/"
     [ "$N_FILES" -eq 0 ]
 }
