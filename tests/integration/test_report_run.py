@@ -28,7 +28,7 @@ def test_a_spiking_network_is_drawn_inside_and_out(laboratory: Any, tmp_path: Pa
     laboratory.write_config("SNN", epochs=1, measure_spikes=1)
     laboratory.main()
     found = pictures(laboratory, tmp_path / "whole")
-    wanted = {"curves.png", "spike_rates.png", "potentials.png", "raster.png", "membranes.png"}
+    wanted = {"curves.png", "spike_rates.png", "potentials.png", "raster.png", "membranes.png", "confusion.png"}
     assert wanted <= found
     for number in range(5):
         assert {f"encoder_{number}.{form}" for form in ("png", "pdf", "svg")} <= found
@@ -55,7 +55,15 @@ def test_a_logic_network_is_drawn_with_its_gates_wires_and_mistakes(laboratory: 
     laboratory.write_config("DiffLogic", epochs=1)
     laboratory.main()
     found = pictures(laboratory, tmp_path / "whole")
-    wanted = {"curves.png", "gap.png", "gates.png", "gates_over_time.png", "wiring.png"}
+    wanted = {
+        "curves.png",
+        "gap.png",
+        "gates.png",
+        "gates_over_time.png",
+        "wiring.png",
+        "calibration.png",
+        "mistakes.png",
+    }
     assert wanted <= found
     (laboratory.project / "models" / "job" / "best.pt").write_bytes(b"half")
     assert "wiring.png" not in pictures(laboratory, tmp_path / "without")

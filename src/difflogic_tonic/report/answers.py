@@ -96,9 +96,12 @@ def save_class_accuracy(path: Path, title: str, matrix: np.ndarray, classes: Seq
     axes.set_yticks(np.arange(len(order)), names, fontsize=8 if len(order) > NAMED_CLASSES else 9)
     axes.invert_yaxis()
     clean(axes)
-    axes.set_xlim(max(0.0, float(values.min()) - 15), 100)
+    left = max(0.0, float(values.min()) - 15)
+    axes.set_xlim(left, 100)
     for place, value in enumerate(values):
-        axes.text(value - 0.3, place, f"{value:.1f}", ha="right", va="center", color="white", fontsize=8)
+        # where no line crosses it
+        colour = "white" if value > left else "black"
+        axes.text(left + 0.01 * (100 - left), place, f"{value:.1f}", va="center", color=colour, fontsize=8)
     axes.set_xlabel("right (%)")
     axes.set_ylabel("class (how many of it)")
     axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)

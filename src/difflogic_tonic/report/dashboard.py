@@ -85,14 +85,17 @@ def draw_panel(axes: "Axes", points: Sequence[Point], quality: Axis, cost: Axis)
     if logarithmic:
         axes.set_xscale("log")
     clean(axes)
-    _draw_front(axes, [(_value(point, cost), _value(point, quality)) for point in shown])
+    front = pareto_front((_value(point, cost), _value(point, quality)) for point in shown)
+    if len(front) > 1:
+        axes.step(*zip(*front, strict=True), where="post", color=GREY, linewidth=1.4, linestyle="--", zorder=2)
     for point in shown:
         colour, marker = family_style(point.family)
+        edge = BLACK if (_value(point, cost), _value(point, quality)) in front else "white"
         axes.errorbar(
             *(_value(point, cost), _value(point, quality)),
             xerr=_spread(point, cost) or None,
             yerr=_spread(point, quality) or None,
-            fmt=marker, color=colour, markeredgecolor="white", markersize=8, capsize=3, elinewidth=1.2,
+            fmt=marker, color=colour, markeredgecolor=edge, markersize=8, capsize=3, elinewidth=1.2,
             zorder=3,
         )  # fmt: skip
     axes.set_xlabel(cost.label)
@@ -116,12 +119,6 @@ def _thin_ticks(axes: "Axes", logarithmic: bool) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _draw_front(axes: "Axes", places: list[tuple[float, float]]) -> None:
-    front = pareto_front(places)
-    if len(front) > 1:
-        axes.step(*zip(*front, strict=True), where="post", color=GREY, linewidth=1.4, linestyle="--", zorder=2)
-
-
 def _draw_legend(part: "SubFigure | Figure", dashboard: Dashboard) -> None:
     from matplotlib.lines import Line2D
 
@@ -131,7 +128,7 @@ def _draw_legend(part: "SubFigure | Figure", dashboard: Dashboard) -> None:
     for name in ordered:
         colour, marker = family_style(name)
         handles.append(Line2D([], [], color=colour, marker=marker, markersize=9, linestyle="", label=name))
-    handles.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1.4, label="Pareto front"))
+    handles.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1.4, label="Pareto front (black edge)"))
     if any(point.spreads for point in dashboard.points):
         handles.append(
             Line2D([], [], color=BLACK, marker="|", linewidth=1.2, label="± 1 standard deviation over seeds")

@@ -21,7 +21,7 @@ def draw_dashboard(arguments: Namespace, places: StoragePaths) -> int:
     columns = [axis.column for axis in (*ACCURACIES, *COSTS, *MORE_COSTS)]
     drawn = [cells for cells in table.rows if cells.get("accuracy")]
     points = points_of(drawn, SAME, columns)
-    notes = [*left_out(table.rows), *table.comments[1:]]
+    notes = [*left_out(table.rows), *(line for line in table.comments[1:] if "--fresh" not in line)]
     if form in PAGES:
         from difflogic_tonic.report.page import save_page
 

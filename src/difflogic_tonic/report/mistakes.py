@@ -35,15 +35,16 @@ def save_mistakes(path: Path, title: str, mistakes: Sequence[Mistake], manifest:
     """Draw each mistake as a row of up to `FRAMES` of its frames; images, of one frame each, side by side."""
     if max(len(mistake.sample.counts) for mistake in mistakes) == 1:
         return _save_images(path, title, mistakes, manifest)
-    figure = new_figure(1.35 * FRAMES, 1.62 * len(mistakes) + 0.6)
-    figure.suptitle(title)
+    columns = max(4, min(FRAMES, max(len(mistake.sample.counts) for mistake in mistakes)))
+    figure = new_figure(1.35 * columns, 1.62 * len(mistakes) + 0.6)
+    figure.suptitle(f"{title}\nON events are blue, OFF events orange", fontsize=10)
     rows = figure.subfigures(len(mistakes), 1, squeeze=False)[:, 0]
     for row, mistake in zip(rows, mistakes, strict=True):
         sample = mistake.sample
-        chosen = evenly_spaced(len(sample.counts), FRAMES)
+        chosen = evenly_spaced(len(sample.counts), columns)
         counts, full = _tiles([sample.counts[k] for k in chosen], manifest)
         row.suptitle(f"{mistake.caption}    {sample.split} recording {sample.row}", fontsize=9, x=0.01, ha="left")
-        for place, axes in enumerate(row.subplots(1, FRAMES)):
+        for place, axes in enumerate(row.subplots(1, columns)):
             axes.set_axis_off()
             if place < len(chosen):
                 axes.imshow(colours_of(counts[place], full, manifest), interpolation="antialiased")

@@ -17,8 +17,8 @@ from difflogic_tonic.report.table import Axis, Cells, Table, number_in
 from difflogic_tonic.storage import atomic_write
 
 MAIN = (
-    *("job_id", "state", "reason", "model_type", "network", "dataset", "seed", "accuracy", "spikes_per_sample"),
-    *("synops_per_sample", "gates", "depth", "parameters", "energy_nj_per_recording", "seconds"),
+    *("job_id", "state", "model_type", "network", "dataset", "seed", "accuracy", "spikes_per_sample"),
+    *("synops_per_sample", "gates", "depth", "parameters", "energy_nj_per_recording", "seconds", "reason"),
 )
 """Columns of the table that are shown before somebody asks for all."""
 

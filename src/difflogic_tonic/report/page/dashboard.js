@@ -21,14 +21,14 @@ function shown(value) {
   const size = Math.abs(value);
   for (const [limit, by, unit] of [[1e12, 1e12, "T"], [1e9, 1e9, "G"], [1e6, 1e6, "M"], [1e4, 1e3, "k"]])
     if (size >= limit) return Number((value / by).toPrecision(3)) + unit;
-  return Number(size >= 1000 ? value.toFixed(0) : value.toPrecision(4)).toLocaleString("en");
+  return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
 }
 
 const axisOf = (list, id) => list.find((axis) => axis.column === $(id).value);
 const mean = (point, axis) => axis.factor * point.means[axis.column];
 const spread = (point, axis) => axis.factor * (point.spreads[axis.column] || 0);
 const withSpread = (point, axis) =>
-  shown(mean(point, axis)) + (point.spreads[axis.column] === undefined ? "" : " ± " + shown(spread(point, axis)));
+  shown(mean(point, axis)) + (point.spreads[axis.column] ? " ± " + shown(spread(point, axis)) : "");
 const here = () => DATA.points.filter((point) => point.dataset === $("dataset").value);
 const has = (point, up, cost) => point.means[up.column] !== undefined && point.means[cost.column] > 0;
 
