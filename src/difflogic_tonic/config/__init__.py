@@ -9,7 +9,9 @@ from difflogic_tonic.config.datasets import DATASETS, DatasetFacts, DownloadFile
 from difflogic_tonic.config.environment import (
     StoragePaths,
     environment_storage,
+    job_report,
     repository_root,
+    slurm_end_time,
     slurm_job_id,
     slurm_restart_count,
 )
@@ -34,10 +36,12 @@ __all__ = [
     "check_job_id",
     "environment_ranks",
     "environment_storage",
+    "job_report",
     "load_prepare_config",
     "load_train_config",
     "override_texts",
     "repository_root",
+    "slurm_end_time",
     "slurm_job_id",
     "slurm_restart_count",
 ]

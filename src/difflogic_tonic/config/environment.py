@@ -60,3 +60,17 @@ def slurm_job_id(variables: Mapping[str, str] | None = None) -> str:
     """The id of the SLURM job (of an array: of this task), which its requeues keep; empty outside SLURM."""
     environment = os.environ if variables is None else variables
     return environment.get("SLURM_JOB_ID", "").strip()
+
+
+def slurm_end_time(variables: Mapping[str, str] | None = None) -> float | None:
+    """When the time limit of this SLURM job is (Unix seconds); None without one. The wrappers ask SLURM for it."""
+    environment = os.environ if variables is None else variables
+    text = environment.get("SLURM_JOB_END_TIME", "").strip()
+    return float(text) if text.isdecimal() else None
+
+
+def job_report(variables: Mapping[str, str] | None = None) -> Path | None:
+    """The file in which the job script wants to read the exit code and how far the run came; None without one."""
+    environment = os.environ if variables is None else variables
+    text = environment.get("JOB_REPORT", "").strip()
+    return Path(text) if text else None

@@ -36,6 +36,10 @@ class Train(Section):
     checkpoint_interval_minutes: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     """Longest time that a killed run loses."""
 
+    grace_seconds: Annotated[float, Field(gt=0, le=1e6)] = 20.0
+    """After a stop signal: if the step under way has not ended by then, the state before it is saved and the process
+    ends. Less than the time to the kill (SLURM's KillWait, 30 s unless changed) by what writing a checkpoint takes."""
+
     optimizer: str = "adam"
     """Rule that turns gradients into steps: `adam`, `adamw`, `sgd`, or `module:function`, which is called with the
     weights, the learning rate and `weight_decay`, and returns a torch optimizer."""

@@ -1,6 +1,8 @@
 """What a result depends on besides config and data: versions, commit, host, CPU, threads, device."""
 
 import importlib.metadata
+import json
+import logging
 import os
 import platform
 import socket
@@ -11,6 +13,8 @@ from pathlib import Path
 from difflogic_tonic.config import repository_root
 
 PACKAGES = ("difflogic-tonic", "torch", "numpy", "numba", "h5py", "pydantic", "scikit-learn", "tensorboard", "triton")
+
+log = logging.getLogger(__name__)
 
 
 def describe_environment(device: str) -> dict[str, object]:
@@ -32,6 +36,35 @@ def describe_environment(device: str) -> dict[str, object]:
         described["cuda"] = torch.version.cuda
     described.update(git_state(repository_root()))
     return described
+
+
+def say_what_changed(path: Path, now: dict[str, object]) -> None:
+    """Warn of what is another here than at the last start, which left `path`, and makes sums round differently.
+
+    The number of threads is in the checkpoint, whose reader compares it.
+    """
+    try:
+        before = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return
+    changes = [
+        f"{name} {old}, now {new}"
+        for name, old, new in (
+            *((key, before.get(key), now.get(key)) for key in ("cpu", "gpu", "cuda", "python")),
+            *((key, before.get("packages", {}).get(key), _packages(now).get(key)) for key in PACKAGES[1:]),
+        )
+        if old != new
+    ]
+    if changes:
+        log.warning(
+            "changed since the last start: %s; results may differ in the last bits from here on", "; ".join(changes)
+        )
+
+
+def _packages(described: dict[str, object]) -> dict[str, str]:
+    packages = described["packages"]
+    assert isinstance(packages, dict)
+    return packages
 
 
 def package_versions() -> dict[str, str]:

@@ -107,6 +107,12 @@ def read_metrics(path: Path) -> list[Row]:
     return rows
 
 
+def last_step(path: Path) -> int:
+    """The step of the last complete row of a `metrics.jsonl`; 0 if there is none."""
+    rows = read_metrics(path)
+    return int(rows[-1]["step"]) if rows else 0
+
+
 def _line(row: Row) -> bytes:
     return json.dumps(row, allow_nan=False).encode() + b"\n"
 

@@ -7,6 +7,7 @@ process with an exit code that a scheduler takes for a failure.
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -38,10 +39,15 @@ class StopNow(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether somebody asked this process to stop: `reason` is the first signal's name, None until then."""
+    """Whether somebody asked this process to stop: `reason` is the first signal's name, None until then.
 
-    def __init__(self) -> None:
+    `wakeups`: a descriptor from which a thread reads the number of each signal as soon as it comes, also while the main
+    thread is busy outside Python; -1 if there is none.
+    """
+
+    def __init__(self, wakeups: int = -1) -> None:
         self.reason: str | None = None
+        self.wakeups = wakeups
         self._pid = os.getpid()
         self._raises = False
         self._leaves = False
@@ -111,18 +117,36 @@ class StopRequest:
 
 def listen(names: tuple[str, ...] = STOP_SIGNALS) -> StopRequest:
     """From now on the signals `names` set the flag of the returned request. Call it in the main thread."""
-    stop = StopRequest()
+    stop = StopRequest(_wakeups())
     for name in names:
         signal.signal(getattr(signal, name), stop.on_signal)
     return stop
+
+
+def _wakeups() -> int:
+    """The reading end of a pipe into which signals are written, see `signal.set_wakeup_fd`."""
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    if before == -1:
+        # A forked worker shares the pipe: what ends it is no signal to us.
+        os.register_at_fork(after_in_child=_no_wakeups)
+    return read
+
+
+def _no_wakeups() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(-1)
 
 
 @contextmanager
 def stop_on(*names: str) -> Iterator[StopRequest]:
     """`listen` for the length of a block; the handlers from before come back at its end."""
     before = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    stop = listen(names)
     try:
-        yield listen(names)
+        yield stop
     finally:
+        os.close(signal.set_wakeup_fd(-1))
+        os.close(stop.wakeups)
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)

@@ -53,7 +53,7 @@ class Ranks:
 
     def __init__(self, place: RankPlace, store: dist.Store, heartbeat: Heartbeat, stop: StopRequest) -> None:
         self.rank, self.world = place.rank, place.world
-        self.stop = StopRequest()
+        self.stop = StopRequest(stop.wakeups)
         self._place, self._store, self._heartbeat, self._own_stop = place, store, heartbeat, stop
 
     @property

@@ -16,7 +16,7 @@ from difflogic_tonic.models.discretise import netlist_report
 from difflogic_tonic.nets.logic import has_hard_mode, logic_report
 from difflogic_tonic.runs.checkpoint import Checkpoints
 from difflogic_tonic.runs.folder import RunFolder, check_present
-from difflogic_tonic.runs.metrics import NoRows, read_metrics
+from difflogic_tonic.runs.metrics import MetricsLog, NoRows, read_metrics
 from difflogic_tonic.runs.model_file import ModelFile, save_model
 from difflogic_tonic.runs.outage import Outage
 from difflogic_tonic.runs.patience import PatientMetrics
@@ -28,12 +28,14 @@ from difflogic_tonic.storage import Storage, storage_errors, write_json
 from difflogic_tonic.train import lines, preflight
 from difflogic_tonic.train.final import FinalLook, look_at_results
 from difflogic_tonic.train.fit import Plan, fit, is_finished
+from difflogic_tonic.train.grace import Grace, Kept, save_kept
 from difflogic_tonic.train.inputs import Inputs, evaluation_phases
 from difflogic_tonic.train.losses import evaluation_loss, training_loss
 from difflogic_tonic.train.ranks import Ranks
 from difflogic_tonic.train.rows import over_all_epochs
 from difflogic_tonic.train.saving import OnlyStops, Saver
 from difflogic_tonic.train.spike_statistics import spike_lines
+from difflogic_tonic.train.standing import Standing
 from difflogic_tonic.train.state import Best, TrainingState, copied_weights
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Run:
     device: torch.device
     ranks: Ranks | None = None
     outage: Outage = field(default_factory=lambda: Outage("models"))
+    standing: Standing = field(default_factory=lambda: Standing(None))
 
     def train(self, stop: StopRequest) -> int:
         """Train to the end or until asked to stop, and save either way."""
@@ -65,7 +68,13 @@ class Run:
         metrics = PatientMetrics(self.folder.metrics, self.folder.tensorboard, progress.n_rows, progress.unwritten)
         progress.n_rows = metrics.n_rows
         writer = CheckpointWriter(self.checkpoints, self.storage)
-        saver = Saver(self.state, metrics, writer, stop, 60 * self.config.train.checkpoint_interval_minutes)
+        grace = Grace(stop, self.config.train.grace_seconds, lambda kept: self._save_kept(kept, stop, metrics, writer))
+        saver = Saver(
+            *(self.state, metrics, writer, stop, 60 * self.config.train.checkpoint_interval_minutes),
+            grace=grace,
+            on_save=self.standing.saved,
+            on_minute=lambda: self._status("running"),
+        )
         self._let_stop_end_copying(stop)
         self._status("running")
         if not is_finished(self.state.progress, plan.config):
@@ -73,37 +82,51 @@ class Run:
                 with storage_errors(path):
                     path.unlink(missing_ok=True)  # of an earlier end with fewer epochs
         logging_config = self.config.logging
-        with sending_rows(
-            metrics, logging_config.wandb, logging_config.wandb_project, self.folder, self.config.to_dict()
+        with (
+            closing(grace),
+            sending_rows(
+                metrics, logging_config.wandb, logging_config.wandb_project, self.folder, self.config.to_dict()
+            ),
         ):
-            finished = self._fit(plan, metrics, saver, writer)
+            finished = self._fit(plan, metrics, saver, writer, grace)
             self._save_last(finished)
             if not finished:
                 return self._stopped(stop)
+            grace.finish()
             metrics.finish()
-        self.save("best", self._best())
-        seen = self._look_at_best(stop)
-        if seen is None and stop:
-            return self._stopped(stop)
-        self._finish(self._best(), seen)
+            self.save("best", self._best())
+            seen = self._look_at_best(stop)
+            if seen is None and stop:
+                return self._stopped(stop)
+            self._finish(self._best(), seen)
         return 0
 
-    def _fit(self, plan: Plan, metrics: PatientMetrics, saver: Saver, writer: CheckpointWriter) -> bool:
+    def _fit(self, plan: Plan, metrics: PatientMetrics, saver: Saver, writer: CheckpointWriter, grace: Grace) -> bool:
         """Train and save. False if asked to stop before the end."""
         try:
             finished = fit(self.state, plan, metrics, saver)
+            grace.obey()
             saver.save_and_wait()
         except StopNow:  # while prepared frames were copied again, so between two steps
             finished = False
+            grace.obey()
             saver.save_and_wait()
         except (StorageError, CacheError):
             # Scratch may be cleaned under a running job, and one place be full while the other is not. No step was
             # half-done, so nothing need be lost.
+            grace.obey()
             self._save_after_failure(saver)
             raise
         finally:
             writer.close()
         return finished
+
+    def _save_kept(self, kept: Kept | None, stop: StopRequest, metrics: MetricsLog, writer: CheckpointWriter) -> None:
+        """The run is inside something long and will be killed there: write what was kept of the boundary before it."""
+        if kept is not None:
+            self.standing.saved()
+        safe = save_kept(kept, writer, metrics.sync, self.checkpoints)
+        self._status("stopped", exit_code=stop.exit_code, reason=stop.reason, step=0 if safe is None else safe.step)
 
     def follow(self, stop: StopRequest) -> int:
         """`train` as a process of several that writes nothing."""
@@ -154,8 +177,12 @@ class Run:
             seed=self.config.base.seed,
             ranks=self.ranks,
             on_better=self.save_best,
-            on_epoch=lambda: self._status("running"),
+            on_epoch=self._after_epoch,
         )
+
+    def _after_epoch(self) -> None:
+        self._status("running")
+        self.standing.compare(self.state.progress, self.config.train.epochs)
 
     def model_path(self, which: str) -> Path:
         return self.storage.project.models_dir(self.folder.job_id) / f"{which}.pt"
@@ -273,10 +300,8 @@ class Run:
         return summary
 
     def _status(self, state: str, **facts: object) -> None:
-        progress = self.state.progress
-        write_status(
-            self.folder, state=state, epoch=progress.epoch, epochs=self.config.train.epochs, step=progress.step, **facts
-        )
+        where = self.standing.facts(self.state.progress, self.config.train.epochs)
+        write_status(self.folder, state=state, **(where | facts))
 
     def _say_start(self, plan: Plan) -> None:
         log.info("run folder: %s", self.folder.path)

@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from difflogic_tonic.runs.metrics import MetricsLog
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.runs.writer import CheckpointWriter
+from difflogic_tonic.train.grace import Grace, Kept
 from difflogic_tonic.train.state import TrainingState
+
+MINUTE = 60.0
+"""Seconds after which a long epoch shows in `status.json` where it is."""
 
 
 class Watch(Protocol):
@@ -46,6 +50,9 @@ class Saver:
         stop: StopRequest,
         interval_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        grace: Grace | None = None,
+        on_save: Callable[[], None] = lambda: None,
+        on_minute: Callable[[], None] = lambda: None,
     ) -> None:
         self._state = state
         self._metrics = metrics
@@ -53,7 +60,9 @@ class Saver:
         self._stop = stop
         self._interval = interval_seconds
         self._clock = clock
-        self._saved_at = clock()
+        self._saved_at = self._boundary_at = self._minute_at = clock()
+        self._grace = grace
+        self._on_save, self._on_minute = on_save, on_minute
 
     def between_steps(self) -> bool:
         """Save if the interval is over; True if the loop must return now, because somebody asked this run to stop.
@@ -63,9 +72,18 @@ class Saver:
         """
         self._writer.check()
         if self._stop:
+            if self._grace is not None:
+                self._grace.obey()
             return True
-        if self._clock() - self._saved_at >= self._interval:
+        now = self._clock()
+        if self._grace is not None:
+            self._grace.boundary(now - self._boundary_at, self._snapshot)
+        if now - self._saved_at >= self._interval:
             self.save()
+        if now - self._minute_at >= MINUTE:
+            self._on_minute()
+            self._minute_at = now
+        self._boundary_at = self._clock()
         return False
 
     def after_epoch(self, seconds: float) -> None:
@@ -77,14 +95,16 @@ class Saver:
         """Take a snapshot for the writing thread; skipped while that is still busy with the one before."""
         if self._writer.busy:
             return
-        self._writer.put(self._state.progress.position, self._snapshot(), self._metrics.sync)
+        self._on_save()
+        self._writer.put(*self._snapshot(), self._metrics.sync)
         self._saved_at = self._clock()
 
     def save_and_wait(self) -> None:
         """Take a snapshot and return when every place has it. Raises `StorageError` if none could take it."""
-        self._writer.put_and_wait(self._state.progress.position, self._snapshot(), self._metrics.sync)
+        self._on_save()
+        self._writer.put_and_wait(*self._snapshot(), self._metrics.sync)
         self._saved_at = self._clock()
 
-    def _snapshot(self) -> dict[str, Any]:
+    def _snapshot(self) -> Kept:
         self._state.progress.unwritten = list(self._metrics.unwritten)
-        return self._state.snapshot()
+        return self._state.progress.position, self._state.snapshot()

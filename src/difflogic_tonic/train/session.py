@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from difflogic_tonic.cache.returning import Returning
-from difflogic_tonic.config import RankPlace, StoragePaths, TrainConfig
+from difflogic_tonic.config import RankPlace, StoragePaths, TrainConfig, slurm_end_time
 from difflogic_tonic.errors import CheckpointMissing, ConfigError, StorageError
 from difflogic_tonic.models import check_weights_file
 from difflogic_tonic.nets.shared_norm import share_batch_norm
 from difflogic_tonic.runs.checkpoint import Checkpoints, Found
-from difflogic_tonic.runs.environment import describe_environment
+from difflogic_tonic.runs.environment import describe_environment, say_what_changed
 from difflogic_tonic.runs.folder import (
     RunFolder,
     Start,
@@ -26,8 +26,9 @@ from difflogic_tonic.runs.folder import (
 )
 from difflogic_tonic.runs.lease import lease
 from difflogic_tonic.runs.log import log_to_console
+from difflogic_tonic.runs.metrics import last_step
 from difflogic_tonic.runs.signals import StopRequest
-from difflogic_tonic.runs.status import run_log, write_status
+from difflogic_tonic.runs.status import begin_status, read_status, run_log, write_status
 from difflogic_tonic.runs.wandb_sink import check_installed
 from difflogic_tonic.storage import SAME_COMMAND, Storage, open_storage
 from difflogic_tonic.train.foreign import go_on_from
@@ -48,6 +49,7 @@ from difflogic_tonic.train.ranks import Ranks, only_first
 from difflogic_tonic.train.rendezvous import Stopped, together
 from difflogic_tonic.train.resume import check_config, check_data, code_digests
 from difflogic_tonic.train.run import Run
+from difflogic_tonic.train.standing import Standing
 from difflogic_tonic.train.state import Identity, TrainingState, seed_everything
 
 log = logging.getLogger(__name__)
@@ -106,6 +108,9 @@ def _lead(request: Request, storage: Storage, job_id: str, stop: StopRequest, ra
         if ranks is not None:
             ranks.on_end(lambda report: status_of_end(folder, report))
         environment = describe_environment(str(ready.device)) | {"amp": ready.state.precision.amp}
+        if found is not None:
+            say_what_changed(folder.environment, environment)
+        lost = begin_status(folder, None if found is None else found[1].position.step, last_step(folder.metrics))
         write_start(folder, request.config, request.argv, environment | ({"ranks": ranks.world} if ranks else {}))
         if ready.refused is not None:
             log.warning("%s", ready.refused)
@@ -113,10 +118,15 @@ def _lead(request: Request, storage: Storage, job_id: str, stop: StopRequest, ra
         if found is not None:
             at = ready.state.progress
             log.info("resumed from %s (epoch %d, step %d)", found[1].path, at.epoch + 1, at.step)
+            if lost:
+                log.info("%d steps since then were lost and are trained again", lost)
         elif ready.gone_on is not None:
             log.info("%s", ready.gone_on)
         remove_leftovers(storage, job_id)
-        run = Run(request.config, storage, folder, ready.state, ready.inputs, checkpoints, ready.device, ranks)
+        run = Run(
+            *(request.config, storage, folder, ready.state, ready.inputs, checkpoints, ready.device, ranks),
+            standing=Standing(slurm_end_time(), saves=read_status(folder).get("saves", 0)),
+        )
         return run.train(stop if ranks is None else ranks.stop)
 
 
