@@ -68,9 +68,14 @@ bind_pip_settings() {
     done <"$work/binds"
 }
 
+# Not through a pipe to grep -q, which would end the runtime by SIGPIPE.
+builds_with() {
+    case $("$runtime" build --help 2>/dev/null) in *"$1"*) ;; *) return 1 ;; esac
+}
+
 choose_mode() {
     if [ "$remote" = yes ]; then
-        "$runtime" build --help 2>/dev/null | grep -q -- '--remote' ||
+        builds_with --remote ||
             fail "--remote: this is $("$runtime" --version), which has no remote builder; build on another machine and copy the image: helper_scripts/sync_container_to_remote.sh" 2
         [ -z "$base" ] || [ ! -e "$base" ] || fail "--remote: the builder cannot see $base; give a URI, or build here without --remote" 2
         build_arguments+=(--remote)
@@ -115,7 +120,7 @@ case $image in *.sif) ;; *) fail "$image: the image is a file whose name ends in
 build_arguments+=(--build-arg "TORCH=$torch")
 [ -z "$compress" ] || build_arguments+=(--mksquashfs-args "-comp $compress")
 runtime=$(find_runtime)
-"$runtime" build --help 2>/dev/null | grep -q -- '--build-arg' ||
+builds_with --build-arg ||
     fail "$("$runtime" --version) cannot build it: this takes Apptainer 1.2, SingularityCE 4.0 or newer; older ones can run the image" 2
 
 mkdir -p "$(dirname "$image")" || fail "$(dirname "$image") cannot be made; name another image: singularity/build.sh IMAGE" 5
