@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -186,3 +188,22 @@ def test_processes_of_different_jobs_are_not_joined(laboratory: Any, repository:
     ]
     assert codes(processes) == [2, 2], processes[0].text + processes[1].text
     assert "differ in base.job_id: rank 0 has job_0, rank 1 job_1" in processes[0].text
+
+
+def test_torchrun_itself_starts_two_processes_that_train_together(
+    laboratory: Any, repository: Path, importing_environment: dict[str, str]
+) -> None:
+    laboratory.write_config("DiffLogic", epochs=1)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, repository / "main.py", *laboratory.arguments()],
+        env=importing_environment
+        | {"OMP_NUM_THREADS": "1", "PROJECT_STORAGE_DIR": str(laboratory.project)}
+        | {"SCRATCH_STORAGE_DIR": str(laboratory.scratch)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("2 processes train together (gloo)") == 1
+    assert laboratory.rows()[-1]["kind"] == "epoch"
