@@ -1,5 +1,7 @@
 """Processes that die, hang or fail are noticed by the others, and named."""
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.train.heartbeat import Heartbeat, Report, read_report, silent_ranks, tell
 from difflogic_tonic.train.inputs import gpu_of
 from difflogic_tonic.train.ranks import Ranks
-from difflogic_tonic.train.rendezvous import check_devices, connect, meet
+from difflogic_tonic.train.rendezvous import check_devices, connect, find_store, meet
 from rank_processes import CPU, free_port, in_ranks, start
 
 pytestmark = pytest.mark.integration
@@ -52,9 +54,31 @@ def test_a_process_that_hangs_ends_those_that_wait_for_it(tmp_path: Path, capfd:
         time.sleep(20)
 
     waiting, hanging = start(wait_in_rank_0, tmp_path)
-    assert waiting.wait(15) == RanksLost.exit_code
-    hanging.kill()
+    try:
+        assert waiting.wait(15) == RanksLost.exit_code
+    finally:
+        hanging.kill()
     assert "error: rank 0: no sign of life from rank 1 for 0 seconds" in capfd.readouterr().err
+
+
+def test_a_rank_0_that_stands_still_ends_those_that_ask_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def stand_still(place: RankPlace) -> None:
+        if place.rank == 0:
+            kept = dist.TCPStore("127.0.0.1", place.port, is_master=True, wait_for_workers=False)
+            kept.set("beat/0", "1")
+            kept.wait(["beat/1"])
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        store = find_store(place)
+        Heartbeat(store, place.rank, 2, lost_beats=20, beat_seconds=0.02).start()
+        time.sleep(20)
+
+    still, asking = start(stand_still, tmp_path)
+    try:
+        assert asking.wait(15) == RanksLost.exit_code
+    finally:
+        still.kill()
+    assert "no answer from rank 0" in capfd.readouterr().err
 
 
 def test_a_process_that_fails_ends_the_others_with_its_code(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Report:
 
 
 class Heartbeat:
-    """A thread that writes the own beat and reads those of others, until `stop`; `store` is used by nobody else."""
+    """Threads that write the own beat and read those of others, until `stop`; `store` is used by nobody else."""
 
     def __init__(
         self, store: Store, rank: int, world: int, lost_beats: int = LOST_BEATS, beat_seconds: float = BEAT_SECONDS
@@ -56,29 +56,33 @@ class Heartbeat:
         self._watched = [other for other in range(world) if other != rank] if rank == 0 else [0]
         self._lost_beats, self._seconds = lost_beats, beat_seconds
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._rounds = 0
+        self._threads = [
+            threading.Thread(target=work, name=work.__name__, daemon=True) for work in (self._run, self._watch)
+        ]
         self.last_words: Callable[[Report], None] = lambda report: None
         """Called before a process that hangs is ended."""
 
         store.set(_beat(rank), "0")
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End the thread; nobody is watched from here on."""
         self._over.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        if self._threads[0].is_alive():
+            self._threads[0].join()
 
     def _run(self) -> None:
-        own, seen, silent = 0, dict.fromkeys(self._watched, b""), dict.fromkeys(self._watched, 0)
+        seen, silent = dict.fromkeys(self._watched, b""), dict.fromkeys(self._watched, 0)
         report: Report | None = None
         since_report = 0
         while not self._over.wait(self._seconds):
-            own += 1
+            self._rounds += 1
             try:
-                self._store.set(_beat(self._rank), str(own))
+                self._store.set(_beat(self._rank), str(self._rounds))
                 report = report or read_report(self._store)
                 for other in self._watched:
                     now = self._store.get(_beat(other)) if self._store.check([_beat(other)]) else b""
@@ -93,6 +97,16 @@ class Heartbeat:
                 since_report += 1
                 if since_report > GRACE_BEATS:
                     self._end(report)
+
+    def _watch(self) -> None:
+        """End this process if the other thread waits for the store: whoever keeps it is gone, or stands still."""
+        before, stood = 0, 0
+        while not self._over.wait(self._seconds):
+            stood = 0 if self._rounds != before else stood + 1
+            before = self._rounds
+            if stood >= self._lost_beats + GRACE_BEATS:
+                text = f"no answer from rank 0 for {self._lost_beats * self._seconds:.0f} seconds"
+                self._end(Report(self._rank, RanksLost.exit_code, text))
 
     def _said(self, lost: list[int]) -> str:
         return f"no sign of life from {ranks_text(lost)} for {self._lost_beats * self._seconds:.0f} seconds"

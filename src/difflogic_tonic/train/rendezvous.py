@@ -90,7 +90,7 @@ def check_share(place: RankPlace, config: TrainConfig) -> None:
 
 def meet(place: RankPlace, stop: StopRequest) -> Ranks:
     """Find the store that rank 0, or torchrun, keeps. Raises `RanksLost` if it is not there in time."""
-    found = _find_store(place)
+    found = find_store(place)
     name = f"difflogic/{place.start}"
     another = found.clone()  # type: ignore[attr-defined]  # with a connection of its own
     heartbeat = Heartbeat(dist.PrefixStore(name, another), place.rank, place.world)
@@ -120,7 +120,8 @@ _ADVICE = (
 )
 
 
-def _find_store(place: RankPlace) -> dist.TCPStore:
+def find_store(place: RankPlace) -> dist.TCPStore:
+    """What rank 0, or torchrun, keeps. Raises `RanksLost` if it is not there in time, or its port is taken."""
     if place.rank == 0 and not place.agent:
         try:
             return dist.TCPStore(place.address, place.port, is_master=True, wait_for_workers=False)
