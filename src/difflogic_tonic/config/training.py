@@ -16,10 +16,11 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 
 class Dataloader(Section):
     batch_size: Positive = 64
-    """Samples in a batch."""
+    """Samples in a batch; that of all processes together, where several share it."""
 
     num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Threads that read ahead of training; 0 means one. Threads, since reading spends its time outside Python."""
+    """Threads that read ahead of training, in each process; 0 means one. Threads, since reading spends its time outside
+    Python."""
 
 
 class Train(Section):
