@@ -1,7 +1,7 @@
 """What decides the bytes of a frame."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from difflogic_tonic.config import DatasetFacts, PrepareConfig, SensorSize
 from difflogic_tonic.config.slicing import Slicing
@@ -146,6 +146,25 @@ def recipe_from_slicing(slicing: Slicing, sensor: SensorSize) -> FrameRecipe:
         slice_by=slice_by,
         custom=size if slice_by == "custom" else "",
         levels=slicing.levels,
+    )
+
+
+def recipe_from_parameters(parameters: dict[str, Any]) -> FrameRecipe:
+    """The recipe of a prepared variant of events, from the `parameters` in its manifest; `ConfigError` for images."""
+    if parameters.get("kind") == "images" or not parameters.get("sensor"):
+        raise ConfigError(f"{parameters['dataset']} has no events, or none of one camera; there is nothing to slice")
+    given = {key: parameters[key] for key in Slicing.model_fields if key in parameters and key != "frames"}
+    frames = "thermometer" if parameters.get("levels") else parameters["frames"]
+    recipe = recipe_from_slicing(Slicing(**given, frames=frames), SensorSize(*parameters["sensor"]))
+    crop = parameters.get("crop")
+    return replace(
+        recipe,
+        denoise_us=parameters["denoise_us"],
+        denoise_warmup=parameters["denoise_warmup"],
+        hot_pixels=parameters.get("hot_pixels", 0.0),
+        refractory_us=parameters.get("refractory_us", 0),
+        crop=None if crop is None else tuple(crop),
+        downsample=parameters.get("downsample", 1),
     )
 
 
