@@ -64,6 +64,36 @@ def _add_synth(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_stream(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recording", metavar="RECORDING", help="a file; - or udp://HOST:PORT for ATIS records of 5 bytes as they come"
+    )
+    parser.add_argument("--job", metavar="JOB_ID", required=True, help="name of the run whose network classifies")
+    parser.add_argument(
+        "--weights", choices=("best", "last"), default="best", help="which model of the run (default: best)"
+    )
+    parser.add_argument("--format", metavar="NAME", help="of the recording; default: what its name and content say")
+    parser.add_argument("--follow", action="store_true", help="a file of ATIS records that another program is writing")
+    parser.add_argument(
+        "--idle", type=float, default=5.0, metavar="SECONDS", help="without events that end such a stream (default: 5)"
+    )
+    parser.add_argument(
+        "--batch", type=_at_least_one, default=1, metavar="N", help="classify up to N frames at a time (default: 1)"
+    )
+    parser.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="of the evaluator (default: 1)")
+    parser.add_argument("--animation", type=Path, metavar="FILE", help="events and prediction over time, .gif or .mp4")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--lines", action="store_true", help="a line for each frame also in a terminal")
+    shown.add_argument("--quiet", action="store_true", help="only the summary")
+
+
+def _at_least_one(text: str) -> int:
+    number = whole_number(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1, e.g. 64")
+    return number
+
+
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     _add_job(parser)
     parser.add_argument(
@@ -80,5 +110,6 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "export": ("write the circuit of a trained logic network, or another network as ONNX", _add_export),
     "verify": ("compare every exported form, bit by bit, with the network on the test set", _add_verify),
     "synth": ("let Yosys map the circuit to look-up tables, before and after simplification", _add_synth),
+    "stream": ("classify a recording, or events as they come in, frame by frame", _add_stream),
 }
 """Command → its help and what adds its arguments. The code of each is in `deploy.commands.COMMANDS`."""

@@ -14,6 +14,7 @@ from difflogic_tonic.config import StoragePaths
 from difflogic_tonic.deploy.formats import CHECKED, FORMATS
 from difflogic_tonic.deploy.job import labelled_batches, open_job
 from difflogic_tonic.deploy.onnx_export import export_onnx, verify_onnx
+from difflogic_tonic.deploy.stream_command import stream
 from difflogic_tonic.deploy.synthesis import synthesise
 from difflogic_tonic.deploy.verify import compare
 from difflogic_tonic.deploy.verilog import core_module
@@ -134,5 +135,6 @@ COMMANDS: dict[str, Callable[[Namespace, StoragePaths], int]] = {
     "export": export,
     "verify": verify,
     "synth": synth,
+    "stream": stream,
 }
 """Name → what it does. Arguments and help are in `arguments.deployment.COMMANDS`, whose names are the same."""

@@ -15,7 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-
 from difflogic_tonic.errors import ConfigError, RecordingError
 from difflogic_tonic.events import Events
 from difflogic_tonic.events.atis import RECORD_BYTES
@@ -57,7 +56,9 @@ def open_source(ask: Ask, recipe: FrameRecipe) -> Iterator[Events]:
     path = Path(ask.source).expanduser()
     with storage_errors(path):
         if not path.is_file():
-            raise RecordingError(f"{path}: no such recording; expected a file, - for standard input, or udp://HOST:PORT")
+            raise RecordingError(
+                f"{path}: no such recording; expected a file, - for standard input, or udp://HOST:PORT"
+            )
     if ask.follow:
         if ask.format not in (None, "atis"):
             raise ConfigError(f"--follow is for ATIS records, not for --format {ask.format}")
@@ -146,5 +147,3 @@ def _datagrams(ask: Ask) -> Iterator[bytes]:
             yield records
     if lost or late:
         log.warning("%s: %d datagrams lost or late, of which %d came late and were left out", ask.source, lost, late)
-
-

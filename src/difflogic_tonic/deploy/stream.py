@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from difflogic_tonic.events import Events
 from difflogic_tonic.events.live import Framer, LiveFrames
 from difflogic_tonic.netlist import Circuit
-from difflogic_tonic.netlist.engine import Engine, State
+from difflogic_tonic.netlist.engine import Engine, Form, State
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Classifier:
         inputs, form = self._inputs(stored, as_bits)
         if self.circuit.readout == "frame":
             scores = self.engine.scores(inputs, form)
-            terms = _softmax(scores / self.circuit.netlist.tau)
+            # logits are float32 and probabilities float64, as in the evaluation of a run
+            terms = _softmax((scores.astype(np.float32) / np.float32(self.circuit.netlist.tau)).astype(np.float64))
         else:
             scores = np.empty((len(inputs), self.circuit.netlist.classes), np.int32)
             for row in range(len(inputs)):
@@ -77,7 +78,7 @@ class Classifier:
             self._sum, self._n = sums[-1], int(n[-1])
         return scores, sums / n[:, None]
 
-    def _inputs(self, stored: NDArray[np.uint8], as_bits: bool) -> tuple[np.ndarray, "str"]:
+    def _inputs(self, stored: NDArray[np.uint8], as_bits: bool) -> tuple[np.ndarray, Form]:
         code = self.circuit.code
         if code.is_binary:  # a bit is whether a value is above zero, which the evaluator finds out itself
             return stored, "packed" if as_bits else "bytes"
@@ -86,15 +87,23 @@ class Classifier:
 
 
 def classify(
-    pieces: Iterator[Events], framer: Framer, classifier: Classifier, batch: int, show: Callable[[Answers], None]
-) -> Totals:
-    """Run a stream to its end; `show` gets the answers of every `batch` frames or fewer, as soon as they are there."""
-    totals = Totals()
+    pieces: Iterator[Events],
+    framer: Framer,
+    classifier: Classifier,
+    batch: int,
+    show: Callable[[Answers], None],
+    totals: Totals,
+) -> None:
+    """Run a stream to its end; `show` gets the answers of every `batch` frames or fewer, as soon as they are there.
+
+    `totals` are added to, so that they are known where the stream is interrupted.
+    """
     as_bits = framer.recipe.storage == "bits"
 
     def answer(found: LiveFrames, arrived: float) -> None:
         for start in range(0, len(found), batch):
-            part = LiveFrames(*(column[start : start + batch] for column in (found.frames, found.ends_us, found.n_events)))
+            rows = slice(start, start + batch)
+            part = LiveFrames(found.frames[rows], found.ends_us[rows], found.n_events[rows])
             scores, votes = classifier(part.frames, as_bits)
             latency = time.perf_counter() - arrived
             totals.frames += len(part)
@@ -109,8 +118,6 @@ def classify(
         arrived = time.perf_counter()
         answer(framer.take(events), arrived)
     answer(framer.finish(), time.perf_counter())
-    totals.events = framer.n_seen
-    return totals
 
 
 def _softmax(logits: np.ndarray) -> NDArray[np.float64]:

@@ -182,7 +182,7 @@ class AtisStream:
         whole = len(data) // RECORD_BYTES * RECORD_BYTES
         self._rest = data[whole:]
         records = np.frombuffer(data, np.uint8, whole).reshape(-1, RECORD_BYTES)
-        columns = [np.empty(len(records), kind) for kind in (np.uint16, np.uint16, np.int64, np.uint8)]
-        x, y, t, p = columns
+        x, y = np.empty((2, len(records)), np.uint16)
+        t, p = np.empty(len(records), np.int64), np.empty(len(records), np.uint8)
         n, self._late = live_kernels.columns_of_records(records, self._late, x, y, t, p)
-        return Events(*(column[:n] for column in columns))
+        return Events(x[:n], y[:n], t[:n], p[:n])

@@ -154,8 +154,8 @@ def recipe_from_parameters(parameters: dict[str, Any]) -> FrameRecipe:
     if parameters.get("kind") == "images" or not parameters.get("sensor"):
         raise ConfigError(f"{parameters['dataset']} has no events, or none of one camera; there is nothing to slice")
     given = {key: parameters[key] for key in Slicing.model_fields if key in parameters and key != "frames"}
-    frames = "thermometer" if parameters.get("levels") else parameters["frames"]
-    recipe = recipe_from_slicing(Slicing(**given, frames=frames), SensorSize(*parameters["sensor"]))
+    given["frames"] = "thermometer" if parameters.get("levels") else parameters["frames"]
+    recipe = recipe_from_slicing(Slicing(**given), SensorSize(*parameters["sensor"]))
     crop = parameters.get("crop")
     return replace(
         recipe,
