@@ -46,7 +46,6 @@ def test_three_layers_by_hand():
     assert counts.near == {"1": 1, "3": 1}  # 1.05; and the second layer's membranes are 1 and -1
     assert counts.rates() == {"1": 0.5, "3": 0.5}
     assert counts.global_rate == 3 / 6
-    assert counts.busy_layers() == {"1": 0.5, "3": 0.5}
     found = counts.metrics()
     assert (found["spikes_per_sample"], found["synops_per_sample"], found["macs_per_sample"]) == (3, 5, 8)
     assert found["spikes_near_threshold_1"] == 0.25

@@ -11,7 +11,7 @@ from difflogic_tonic.runs.metrics import read_metrics
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.train.fit import fit
 from difflogic_tonic.train.saving import Saver
-from difflogic_tonic.train.spike_statistics import spike_lines, warn_of_busy_layers
+from difflogic_tonic.train.spike_statistics import rates_in, spike_lines, warn_of_busy_layers, warn_of_silent_layers
 
 BATCHES, RECORDINGS = 2, 8
 """Of each evaluated split in a workshop, with batches of 7."""
@@ -106,17 +106,32 @@ def test_they_can_be_switched_off_within_an_evaluation(workshop: Any) -> None:
 
 
 def test_lines_say_what_was_counted_and_nothing_where_nothing_was() -> None:
-    counts = SpikeCounts(2, {"a": 60, "b": 3}, {"a": 100, "b": 100}, synops={"c": 4000}, macs={"d": 70})
+    counts = SpikeCounts(2, {"a": 60, "b": 3, "c": 20}, dict.fromkeys("abc", 100), synops={"c": 4000}, macs={"d": 70})
     metrics = {f"test_{name}": value for name, value in counts.metrics().items()}
     first, second = spike_lines(metrics, "test")
     assert first == (
-        "test spikes: 0.3150 per neuron and step, 32 per sample; 2,000 SynOps and 35 MACs per sample (mean of 2)"
+        "test spikes: 0.2767 per neuron and step, 42 per sample; 2,000 SynOps and 35 MACs per sample (mean of 2)"
     )
-    assert second == "test spikes by layer: a 0.6000, b 0.0300"
+    assert second == "test spikes by layer: a 0.6000 (busy), b 0.0300 (sparse), c 0.2000"
     assert spike_lines({}, "test") == []
 
 
+def test_a_network_without_layers_that_are_known_has_spikes_only() -> None:
+    metrics = {f"test_{name}": value for name, value in SpikeCounts(2, {"a": 60}, {"a": 100}).metrics().items()}
+    assert spike_lines(metrics, "test")[0] == "test spikes: 0.6000 per neuron and step, 30 per sample (mean of 2)"
+
+
 def test_a_layer_that_is_not_sparse_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_busy_layers(SpikeCounts(1, {"a": 31, "b": 30}, {"a": 100, "b": 100}), "test")
+    warn_of_busy_layers({"a": 0.31, "b": 0.30}, "test")
     (record,) = caplog.records
     assert "test: layer a spikes 0.31 times per neuron and step, above 0.3" in record.getMessage()
+
+
+def test_a_layer_that_never_spikes_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_silent_layers({"a": 0.0, "b": 0.001}, "test")
+    (record,) = caplog.records
+    assert "test: layer a never spikes" in record.getMessage()
+
+
+def test_rates_are_found_by_their_split() -> None:
+    assert rates_in({"test_spikes_rate_x.1": 0.2, "val_spikes_rate_y": 0.1, "test_loss": 1}, "test") == {"x.1": 0.2}

@@ -102,5 +102,5 @@ def measure(
                 bar.advance(1)
         measured |= tally.metrics(phase.split, config.view, phase.hard) | metrics_of(counts, phase.split)
         if counts is not None:
-            warn_of_busy_layers(counts, phase.split)
+            warn_of_busy_layers(counts.rates(), phase.split)
     return measured

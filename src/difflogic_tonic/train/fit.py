@@ -215,7 +215,7 @@ def evaluate_epoch(state: TrainingState, plan: Plan, saver: Watch) -> bool:
         progress.results.update(progress.tally.metrics(phase.split, plan.view, phase.hard))
         progress.results.update(metrics_of(progress.spikes, phase.split))
         if progress.spikes is not None and progress.epoch == 0:
-            warn_of_busy_layers(progress.spikes, phase.split)
+            warn_of_busy_layers(progress.spikes.rates(), phase.split)
         progress.tally = progress.spikes = None
         progress.phase += 1
     return True

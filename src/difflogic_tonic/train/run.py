@@ -34,7 +34,7 @@ from difflogic_tonic.train.losses import evaluation_loss, training_loss
 from difflogic_tonic.train.ranks import Ranks
 from difflogic_tonic.train.rows import over_all_epochs
 from difflogic_tonic.train.saving import OnlyStops, Saver
-from difflogic_tonic.train.spike_statistics import spike_lines
+from difflogic_tonic.train.spike_statistics import rates_in, spike_lines, warn_of_busy_layers, warn_of_silent_layers
 from difflogic_tonic.train.standing import Standing
 from difflogic_tonic.train.state import Best, TrainingState, copied_weights
 
@@ -261,6 +261,8 @@ class Run:
         for split in lines.EVALUATED:
             for line in spike_lines(summary, split):
                 log.info("%s", line)
+            warn_of_busy_layers(rates_in(summary, split), split)
+            warn_of_silent_layers(rates_in(summary, split), split)
         if maxima := lines.maxima_line(self.state.progress):
             log.info("%s", maxima)
         if "netlist" in summary:

@@ -12,7 +12,7 @@ from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.models import logits
 from difflogic_tonic.nets.spiking.neurons import Neuron
-from difflogic_tonic.nets.spiking.spikes import BUSY, SpikeCounts, counting, counting_spikes
+from difflogic_tonic.nets.spiking.spikes import BUSY, SPARSE, SpikeCounts, counting, counting_spikes
 from difflogic_tonic.train.ranks import Ranks
 from difflogic_tonic.train.state import Progress
 
@@ -78,26 +78,55 @@ def metrics_of(counts: SpikeCounts | None, split: str) -> dict[str, Any]:
     return {} if counts is None else {f"{split}_{name}": value for name, value in counts.metrics().items()}
 
 
-def warn_of_busy_layers(counts: SpikeCounts, split: str) -> None:
+def rates_in(metrics: dict[str, Any], split: str) -> dict[str, float]:
+    """Layer → spikes per neuron and step, from metrics with names like `test_spikes_rate_<layer>`."""
+    head = f"{split}_spikes_rate_"
+    return {name.removeprefix(head): rate for name, rate in metrics.items() if name.startswith(head)}
+
+
+def warn_of_busy_layers(rates: dict[str, float], split: str) -> None:
     """Say which layers are no longer sparse."""
-    for name, rate in counts.busy_layers().items():
-        log.warning(
-            "%s: layer %s spikes %.2f times per neuron and step, above %g: not sparse; fewer steps, a smaller learning "
-            "rate or a higher threshold make it quieter",
-            *(split, name, rate, BUSY),
-        )
+    for name, rate in rates.items():
+        if rate > BUSY:
+            log.warning(
+                "%s: layer %s spikes %.2f times per neuron and step, above %g: not sparse; fewer steps, a smaller "
+                "learning rate or a higher threshold make it quieter",
+                *(split, name, rate, BUSY),
+            )
+
+
+def warn_of_silent_layers(rates: dict[str, float], split: str) -> None:
+    """Say which layers have not spiked at all: what is behind them sees nothing."""
+    for name, rate in rates.items():
+        if rate == 0:
+            log.warning(
+                "%s: layer %s never spikes, so the layers behind it learn nothing of their input; a lower threshold, a "
+                "larger learning rate or batch normalisation in front of it wake it up",
+                *(split, name),
+            )
 
 
 def spike_lines(metrics: dict[str, Any], split: str) -> list[str]:
     """The counts of one evaluation in two lines; none where nothing was counted."""
-    head = f"{split}_spikes_rate_"
     if f"{split}_spikes_global_rate" not in metrics:
         return []
-    layers = [f"{name.removeprefix(head)} {rate:.4f}" for name, rate in metrics.items() if name.startswith(head)]
-    return [
-        f"{split} spikes: {metrics[f'{split}_spikes_global_rate']:.4f} per neuron and step, "
-        f"{metrics[f'{split}_spikes_per_sample']:,.0f} per sample; "
-        f"{metrics[f'{split}_synops_per_sample']:,.0f} SynOps and {metrics[f'{split}_macs_per_sample']:,.0f} MACs per "
-        f"sample (mean of {metrics[f'{split}_spikes_samples']:,})",
-        f"{split} spikes by layer: {', '.join(layers)}",
+    parts = [
+        f"{metrics[f'{split}_spikes_global_rate']:.4f} per neuron and step, "
+        f"{metrics[f'{split}_spikes_per_sample']:,.0f} per sample"
     ]
+    if f"{split}_synops_per_sample" in metrics:
+        parts.append(
+            f"{metrics[f'{split}_synops_per_sample']:,.0f} SynOps and {metrics[f'{split}_macs_per_sample']:,.0f} MACs "
+            "per sample"
+        )
+    layers = ", ".join(f"{name} {rate:.4f}{_verdict(rate)}" for name, rate in rates_in(metrics, split).items())
+    return [
+        f"{split} spikes: {'; '.join(parts)} (mean of {metrics[f'{split}_spikes_samples']:,})",
+        f"{split} spikes by layer: {layers}",
+    ]
+
+
+def _verdict(rate: float) -> str:
+    if rate > BUSY:
+        return " (busy)"
+    return " (sparse)" if 0 < rate <= SPARSE else ""

@@ -40,6 +40,9 @@ MEMBRANE_SAMPLES = 16
 BUSY = 0.3
 """Spikes per neuron and step above which a layer is no longer sparse."""
 
+SPARSE = 0.1
+"""Up to which it is, as hardware that computes on spikes only wants it: 0.05 to 0.10 is usual."""
+
 
 @dataclass
 class SpikeCounts:
@@ -75,10 +78,6 @@ class SpikeCounts:
     def global_rate(self) -> float:
         """That of all neurons together; not the mean of the layers' rates."""
         return sum(self.spikes.values()) / sum(self.places.values())
-
-    def busy_layers(self) -> dict[str, float]:
-        """The layers above `BUSY`, with their rates."""
-        return {name: rate for name, rate in self.rates().items() if rate > BUSY}
 
     def metrics(self) -> dict[str, Any]:
         """All of it as plain data, ready for a file; empty where nothing was counted."""
