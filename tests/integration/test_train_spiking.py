@@ -256,7 +256,9 @@ def test_what_does_not_fit_in_memory_trains_in_parts_and_computed_again(
 
     estimates = []
     estimate = preflight.estimate
-    monkeypatch.setattr(preflight, "estimate", lambda *given: estimates.append(estimate(*given)) or estimates[-1])
+    monkeypatch.setattr(
+        preflight, "estimate", lambda *one, **two: estimates.append(estimate(*one, **two)) or estimates[-1]
+    )
 
     def configure(batch_size: int, **train: Any) -> None:
         loader = {"dataloader": {"batch_size": batch_size}}
