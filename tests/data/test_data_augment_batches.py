@@ -144,3 +144,26 @@ def test_bucketed_batches_are_the_same_from_any_start(split):
     assert sorted(int(row) for batch in whole for row in batch.rows) == list(range(N))
     assert samples(whole[3:]) == samples(list(loader.iterate(4, 3)))
     assert [len(batch) for batch in whole] == [2] * 5 + [1]
+
+
+@pytest.mark.parametrize("view", ["frames", "sequence", "stacked"])
+def test_parts_of_shared_batches_are_the_batches_in_order(split: SplitReader, view: str) -> None:
+    whole = list(batches(split, EVERYTHING, view, batch_size=4, keyed=True).iterate(3))
+    parts = [
+        list(batches(split, EVERYTHING, view, batch_size=4, keyed=True, share=(k, 3)).iterate(3)) for k in range(3)
+    ]
+    for number, batch in enumerate(whole):
+        shares = [of_rank[number] for of_rank in parts]
+        assert [share.place.total for share in shares] == [len(batch)] * 3
+        assert [share.place.first for share in shares] == [k * len(batch) // 3 for k in range(3)]
+        owned = [sample for share in shares for sample in samples([share])[: share.place.own]]
+        assert owned == samples([batch])
+        assert batch.keys is not None
+        assert torch.equal(torch.cat([share.keys[: share.place.own] for share in shares]), batch.keys)
+        assert all(len(share) == max(1, share.place.own) for share in shares)  # one stands in where there is none
+        assert shares[0].to("cpu").place == shares[0].place
+
+
+def test_a_shared_epoch_can_be_entered_at_any_batch(split: SplitReader) -> None:
+    rest = samples(list(batches(split, EVERYTHING, share=(1, 2)).iterate(2, 1)))
+    assert rest == samples(list(batches(split, EVERYTHING, share=(1, 2)).iterate(2))[1:])

@@ -130,6 +130,47 @@ def test_a_killed_rank_ends_the_others_with_an_error(killed: int, laboratory: An
     assert "Traceback" not in other.text
 
 
+def test_a_rank_that_dies_in_an_evaluation_ends_the_others(laboratory: Any, start: Any) -> None:
+    def die_in_rank_1(rank: int) -> None:
+        from difflogic_tonic.train import fit
+
+        evaluate = fit.evaluate
+
+        def dying(*given: Any) -> Any:
+            for number, seconds in enumerate(evaluate(*given)):
+                if (rank, number) == (1, 1):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield seconds
+
+        fit.evaluate = dying
+
+    laboratory.write_config("MLP", epochs=2)
+    assert codes(start(2, first=die_in_rank_1)) == [RanksLost.exit_code, -signal.SIGKILL]
+
+
+@pytest.mark.parametrize("signalled", [0, 1])
+def test_a_signal_to_one_rank_before_the_first_step_ends_all_at_once(
+    signalled: int, laboratory: Any, start: Any
+) -> None:
+    def stop_one(rank: int) -> None:
+        from difflogic_tonic.train import session
+
+        build = session.build_state
+
+        def stopped(*given: Any) -> Any:
+            if rank == signalled:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return build(*given)
+
+        session.build_state = stopped
+
+    laboratory.write_config("MLP", epochs=2)
+    processes = start(2, first=stop_one)
+    assert codes(processes) == [STOPPED, STOPPED], processes[0].text + processes[1].text
+    assert "stopped by SIGUSR1 before the first step" in processes[0].text
+    assert "error" not in processes[0].text + processes[1].text
+
+
 def test_an_error_in_one_rank_ends_all_with_its_code(laboratory: Any, start: Any) -> None:
     def fail_in_rank_1(rank: int) -> None:
         from difflogic_tonic.train import fit
@@ -190,10 +231,21 @@ def test_processes_of_different_jobs_are_not_joined(laboratory: Any, repository:
     assert "differ in base.job_id: rank 0 has job_0, rank 1 job_1" in processes[0].text
 
 
+@pytest.mark.parametrize(
+    ("device", "through"),
+    [
+        ("cpu", "gloo"),
+        pytest.param(
+            "cuda",
+            "cpu:gloo,cuda:nccl",
+            marks=[pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() < 2, reason="no two CUDA devices")],
+        ),
+    ],
+)
 def test_torchrun_itself_starts_two_processes_that_train_together(
-    laboratory: Any, repository: Path, importing_environment: dict[str, str]
+    device: str, through: str, laboratory: Any, repository: Path, importing_environment: dict[str, str]
 ) -> None:
-    laboratory.write_config("DiffLogic", epochs=1)
+    laboratory.write_config("DiffLogic", epochs=1, device=device)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [*command, repository / "main.py", *laboratory.arguments()],
@@ -205,5 +257,5 @@ def test_torchrun_itself_starts_two_processes_that_train_together(
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("2 processes train together (gloo)") == 1
+    assert done.stdout.count(f"2 processes train together ({through})") == 1
     assert laboratory.rows()[-1]["kind"] == "epoch"

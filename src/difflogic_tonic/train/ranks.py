@@ -176,6 +176,8 @@ class Ranks:
             code, text = self._own_stop.exit_code, f"stopped by {error or 'Ctrl-C'} before the first step"
         report = tell(self._store, Report(self.rank, code, text))
         self._heartbeat.stop()
+        if dist.is_initialized() and dist.get_backend() == "gloo":  # ends what others wait for; NCCL might wait itself
+            dist.destroy_process_group()
         self._see_off()
         return report
 
