@@ -1,8 +1,6 @@
 """Pictures for which the saved network is asked again: spikes and membranes, growing scores, wires."""
 
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -59,21 +57,14 @@ def draw_spiking(opened: OpenedRun, gallery: Gallery, title: str) -> None:
             f"{trace.unit} of each class, step by step, for {row}; the true class is orange.",
             partial(spikes.save_score_animation, title=row, trace=trace, classes=classes),
         )
-        draw = partial(
-            spikes.save_encoder, title=f"{row}, class {classes[trace.label]}: spikes of {trace.layers[0].name}"
+        encoder = trace.layers[0]
+        above = f"{row}, class {classes[trace.label]}: spikes of {encoder.name}"
+        gallery.add(
+            f"encoder_{number}.png",
+            f"Spikes of the first layer for {row} at each step, a square for each channel, beside the input; also as "
+            "PDF and SVG.",
+            partial(spikes.save_encoder, title=above, pixels=input_pixels(sample), layer=encoder),
         )
-        _draw_encoder(gallery, number, row, partial(draw, pixels=input_pixels(sample), layer=trace.layers[0]))
-
-
-def _draw_encoder(gallery: Gallery, number: int, row: str, draw: Callable[[Path], object]) -> None:
-    gallery.add(
-        f"encoder_{number}.png",
-        f"Spikes of the first layer for {row} at each step, a square for each channel, beside the input; also as PDF "
-        "and SVG.",
-        draw,
-    )
-    for form in ("pdf", "svg"):
-        draw(gallery.folder / f"encoder_{number}.{form}")
 
 
 def _evenly(n: int) -> list[int]:

@@ -3,14 +3,24 @@
 Axes: T steps, N neurons of a layer, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from difflogic_tonic.report.style import BLACK, BLUE, GREY, ORANGE, clean, new_figure, save_figure, series_style
+from difflogic_tonic.report.style import (
+    BLACK,
+    BLUE,
+    FORMATS,
+    GREY,
+    ORANGE,
+    clean,
+    new_figure,
+    save_figure,
+    series_style,
+)
 from difflogic_tonic.runs.metrics import Row
 from difflogic_tonic.storage import atomic_write
 
@@ -24,6 +34,11 @@ SNAPSHOTS = 4
 FRAME_MS = 400
 LAST_MS = 1600
 """The last frame of an animation stands for longer, to be read."""
+
+MOST_FRAMES = 60
+NAMED_CLASSES = 30
+ENCODER_STEPS = 12
+"""Steps whose maps have room beside the input; of more, evenly spaced ones."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +69,11 @@ class SampleTrace:
     unit: str
 
 
-ENCODER_STEPS = 12
-"""Steps whose maps have room beside the input; of more, evenly spaced ones."""
-
-
 def save_encoder(path: Path, title: str, pixels: np.ndarray, layer: LayerTrace) -> Path:
-    """Draw the spikes of the first layer step by step, a square for each channel, beside the input u8[H, W(, 3)]."""
+    """Draw the spikes of the first layer step by step, a square for each channel, beside the input u8[H, W(, 3)].
+
+    Beside `path` come the same picture in the other `FORMATS`.
+    """
     steps = np.unique(np.linspace(0, len(layer.spikes) - 1, min(len(layer.spikes), ENCODER_STEPS)).astype(int))
     maps = [_encoder_map(layer.spikes[step].reshape(layer.shape)) for step in steps]
     height, width = maps[0].shape
@@ -75,7 +89,9 @@ def save_encoder(path: Path, title: str, pixels: np.ndarray, layer: LayerTrace) 
     for place, (step, picture) in enumerate(zip(steps, maps, strict=True), 1):
         panels[place].imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         panels[place].set_title(f"S[{step}]", fontsize=9)
-    return save_figure(figure, path)
+    for form in FORMATS:
+        save_figure(figure, path.with_suffix(f".{form}"))
+    return path
 
 
 def _encoder_map(spikes: np.ndarray) -> np.ndarray:
@@ -176,46 +192,54 @@ def save_potentials(path: Path, title: str, epochs: Sequence[Row], split: str, e
 
 
 def save_score_animation(path: Path, title: str, trace: SampleTrace, classes: Sequence[str]) -> Path:
-    """Write a GIF of one bar a class that grows step by step; the true class is orange, the rest blue."""
-    low, high = min(0.0, float(trace.growing.min())), max(float(trace.growing.max()), 1e-6)
-    pages = [_bars(title, trace, step, classes, (low, high)) for step in range(len(trace.growing))]
+    """Write a GIF of one bar a class that grows step by step; the true class is orange, the rest blue.
+
+    Of more than `MOST_FRAMES` steps, evenly spaced ones and the last.
+    """
+    n_steps = len(trace.growing)
+    steps = np.unique(np.linspace(0, n_steps - 1, min(n_steps, MOST_FRAMES)).astype(int)).tolist()
+    pages = list(_pages(title, trace, steps, classes))
     times = [FRAME_MS] * (len(pages) - 1) + [LAST_MS]
     with atomic_write(path) as partial:
         pages[0].save(partial, format="GIF", save_all=True, append_images=pages[1:], duration=times, loop=0, disposal=1)
     return path
 
 
-def _bars(title: str, trace: SampleTrace, step: int, classes: Sequence[str], ends: tuple[float, float]) -> "Image":
+def _pages(title: str, trace: SampleTrace, steps: Sequence[int], classes: Sequence[str]) -> Iterator["Image"]:
+    """One figure, drawn again with other bars at every step: a new one each time would take ten times as long."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     figure = new_figure(6.4, 4.2)
     figure.set_dpi(80)
+    canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    values = trace.growing[step]
-    places = np.arange(len(values))
-    bars = axes.bar(places, values, color=[ORANGE if k == trace.label else BLUE for k in places])
-    leader = int(values.argmax())
-    bars[leader].set_edgecolor(BLACK)
-    bars[leader].set_linewidth(2)
-    low, high = ends
-    axes.set_ylim(low * 1.05, high * 1.12)
-    axes.set_xlim(-0.7, len(values) - 0.3)
-    long = max(map(len, classes)) > 3
-    if len(classes) <= 30:
+    places = np.arange(trace.growing.shape[1])
+    bars = axes.bar(places, trace.growing[0], color=[ORANGE if k == trace.label else BLUE for k in places])
+    axes.set_ylim(min(0.0, 1.05 * float(trace.growing.min())), 1.12 * max(float(trace.growing.max()), 1e-6))
+    axes.set_xlim(-0.7, len(places) - 0.3)
+    if len(classes) <= NAMED_CLASSES:
+        long = max(map(len, classes)) > 3
         axes.set_xticks(places, classes, rotation=60 if long else 0, ha="right" if long else "center")
     axes.set_xlabel("class")
     axes.set_ylabel(trace.unit)
-    says = "right" if leader == trace.label else "wrong"
-    figure.suptitle(
-        f"{title}\ntarget {classes[trace.label]} (orange)    step {step + 1} of {len(trace.growing)}: "
-        f"{classes[leader]} leads (black edge), {says}",
-        fontsize=10,
-    )
     clean(axes)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()).quantize(64)
+    for step in steps:
+        values = trace.growing[step]
+        leader = int(values.argmax())
+        for k, bar in enumerate(bars):
+            bar.set_height(values[k])
+            bar.set_edgecolor(BLACK if k == leader else "none")
+            bar.set_linewidth(2 if k == leader else 0)
+        says = "right" if leader == trace.label else "wrong"
+        figure.suptitle(
+            f"{title}\ntarget {classes[trace.label]} (orange)    step {step + 1} of {len(trace.growing)}: "
+            f"{classes[leader]} leads (black edge), {says}",
+            fontsize=10,
+        )
+        canvas.draw()
+        figure.set_layout_engine("none")
+        yield Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()).quantize(64)
 
 
 def _whole_steps(axes: "Axes") -> None:
