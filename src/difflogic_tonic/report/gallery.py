@@ -54,7 +54,6 @@ class Gallery:
         """Write index.html. Raises `StorageError`."""
         parts = ["<h2>Commands</h2>", *(f"<pre>{html.escape(command)}</pre>" for command in commands)]
         rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in facts)
-        parts.append(f"<h2>Results</h2><table>{rows}</table>")
         large = [one for one in self.made if one[0].parent == self.folder and one[0].suffix == ".png"]
         small = [one for one in self.made if one not in large]
         parts += [self._figure(*one) for one in large]
@@ -63,6 +62,7 @@ class Gallery:
             lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.missing)
             parts.append(f"<h2>Not drawn</h2><ul>{lines}</ul>")
         self._make_folder()
+        parts.append(f"<details><summary>All numbers of the summary</summary><table>{rows}</table></details>")
         path = self.folder / "index.html"
         with atomic_write(path) as partial:
             partial.write_text(_PAGE.format(title=html.escape(title), content="\n".join(parts)), encoding="utf-8")

@@ -208,6 +208,7 @@ def save_score_animation(path: Path, title: str, trace: SampleTrace, classes: Se
 def _pages(title: str, trace: SampleTrace, steps: Sequence[int], classes: Sequence[str]) -> Iterator["Image"]:
     """One figure, drawn again with other bars at every step: a new one each time would take ten times as long."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.ticker import MaxNLocator
     from PIL import Image
 
     figure = new_figure(6.4, 4.2)
@@ -223,23 +224,31 @@ def _pages(title: str, trace: SampleTrace, steps: Sequence[int], classes: Sequen
         axes.set_xticks(places, classes, rotation=60 if long else 0, ha="right" if long else "center")
     axes.set_xlabel("class")
     axes.set_ylabel(trace.unit)
+    if (trace.growing == np.round(trace.growing)).all():
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     clean(axes)
     for step in steps:
         values = trace.growing[step]
-        leader = int(values.argmax())
+        leaders = np.flatnonzero(values == values.max()).tolist()
         for k, bar in enumerate(bars):
             bar.set_height(values[k])
-            bar.set_edgecolor(BLACK if k == leader else "none")
-            bar.set_linewidth(2 if k == leader else 0)
-        says = "right" if leader == trace.label else "wrong"
+            bar.set_edgecolor(BLACK if k in leaders else "none")
+            bar.set_linewidth(2 if k in leaders else 0)
         figure.suptitle(
             f"{title}\ntarget {classes[trace.label]} (orange)    step {step + 1} of {len(trace.growing)}: "
-            f"{classes[leader]} leads (black edge), {says}",
+            f"{_standing(leaders, trace.label, classes)}",
             fontsize=10,
         )
         canvas.draw()
         figure.set_layout_engine("none")
         yield Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()).quantize(64)
+
+
+def _standing(leaders: Sequence[int], label: int, classes: Sequence[str]) -> str:
+    """Who is ahead, and whether that is the right class."""
+    if len(leaders) > 1:
+        return f"{len(leaders)} classes tie (black edge)"
+    return f"{classes[leaders[0]]} leads (black edge), {'right' if leaders[0] == label else 'wrong'}"
 
 
 def _whole_steps(axes: "Axes") -> None:
