@@ -1,6 +1,7 @@
 """The table read again, and runs as points: their means, their spread, and which of them no other beats."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from difflogic_tonic.errors import RunError
+from difflogic_tonic.report.columns import recipe_of
+from difflogic_tonic.report.reading import read_run
 from difflogic_tonic.report.table import SAME, number_in, pareto_front, points_of, read_table
+from difflogic_tonic.runs.folder import RunFolder
 
 CSV = """# 3 runs: 2 finished, 1 failed
 # energy is an estimate
@@ -94,3 +98,18 @@ def test_every_point_is_on_the_front_or_beaten_by_one_that_is(points: list[tuple
         assert any(a <= cost and b >= quality for a, b in front)
     for one in front:
         assert not any(a <= one[0] and b >= one[1] and (a, b) != one for a, b in points)
+
+
+def test_a_recipe_is_a_config_without_seed_and_name_whatever_defaults_it_spells_out(
+    make_run: Callable[..., RunFolder],
+) -> None:
+    short = "base: {seed: 1, job_id: a}\ndata: {name: NMNIST}\nmodel: {model_type: MLP}\n"
+    long = short.replace("seed: 1, job_id: a", "seed: 2, job_id: b") + "train: {weight_decay: 0.0, device: cpu}\n"
+    other = short + "train: {epochs: 3}\n"
+    unknown = short + "train: {of_another_version: 3}\n"
+    recipes = [
+        recipe_of(read_run(make_run(name, config=config).path))
+        for name, config in (("a", short), ("b", long), ("c", other), ("d", unknown))
+    ]
+    assert recipes[0] == recipes[1]
+    assert len({*recipes}) == 3

@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from difflogic_tonic.config import TrainConfig
+from difflogic_tonic.config.sections import build_section
+from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.report.energy import circuit_gates, number, operations_of
 from difflogic_tonic.report.reading import RecordedRun
 
@@ -61,6 +64,11 @@ def recipe_of(run: RecordedRun) -> str | None:
             part = part.get(section) if isinstance(part, dict) else None
         if isinstance(part, dict):
             part.pop(name, None)
+    try:
+        # with the defaults of keys that an older version did not have yet
+        rest = build_section(TrainConfig, rest, "").to_dict()
+    except ConfigError:
+        pass  # of another version that had keys of its own: as it is
     return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
