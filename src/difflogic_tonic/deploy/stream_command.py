@@ -13,7 +13,8 @@ from difflogic_tonic.deploy.sources import STDIN, UDP, Ask, open_source
 from difflogic_tonic.deploy.stream import Answers, Classifier, Totals, classify
 from difflogic_tonic.deploy.stream_views import Animation, Lines, Screen
 from difflogic_tonic.errors import ConfigError
-from difflogic_tonic.events.live import Framer
+from difflogic_tonic.events.atis import RECORD_BYTES
+from difflogic_tonic.events.live import AtisStream, Framer
 from difflogic_tonic.events.recipe import FrameRecipe, recipe_from_parameters
 from difflogic_tonic.netlist.engine import Engine
 from difflogic_tonic.runs.log import log_to_console
@@ -44,11 +45,11 @@ def stream(arguments: Namespace, places: StoragePaths) -> int:
     animation = None
     if arguments.animation is not None:
         animation = Animation(arguments.animation, job.circuit.class_names, job.inputs.manifest)
-    views: list[Callable[[Answers], None]] = [
-        *_terminal(arguments, job),
-        *([animation] if animation is not None else []),
-    ]
-    classifier = Classifier(job.circuit, Engine(job.circuit.netlist, threads=arguments.threads))
+    terminal = _terminal(arguments, job)
+    views: list[Callable[[Answers], None]] = [view for view in (terminal, animation) if view is not None]
+    engine = Engine(job.circuit.netlist, threads=arguments.threads)
+    _warm_up(job, engine, recipe)
+    classifier = Classifier(job.circuit, engine)
     totals = Totals()
     try:
         classify(open_source(ask, recipe), framer, classifier, arguments.batch, _all_of(views), totals)
@@ -57,6 +58,8 @@ def stream(arguments: Namespace, places: StoragePaths) -> int:
     except BrokenPipeError:  # whoever read the lines has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     totals.events = framer.n_seen
+    if isinstance(terminal, Screen):
+        terminal.finish()
     if animation is not None:
         animation.write()
         cut = f", its first {len(animation)} frames" if animation.n_frames > len(animation) else ""
@@ -99,12 +102,19 @@ def _piece(recipe: FrameRecipe, batch: int) -> int:
     return TIMED_PIECE * batch
 
 
-def _terminal(arguments: Namespace, job: Job) -> list[Callable[[Answers], None]]:
+def _warm_up(job: Job, engine: Engine, recipe: FrameRecipe) -> None:
+    """Load the machine code before the first event comes, so that no frame waits for it."""
+    framer = Framer(recipe)
+    framer.take(AtisStream().take(bytes(RECORD_BYTES)))
+    Classifier(job.circuit, engine)(framer.finish().frames, recipe.storage == "bits")
+
+
+def _terminal(arguments: Namespace, job: Job) -> Lines | Screen | None:
     if arguments.quiet:
-        return []
+        return None
     if sys.stdout.isatty() and not arguments.lines:
-        return [Screen(job.circuit.class_names, job.inputs.manifest)]
-    return [Lines(job.circuit.class_names)]
+        return Screen(job.circuit.class_names, job.inputs.manifest)
+    return Lines(job.circuit.class_names)
 
 
 def _all_of(views: list[Callable[[Answers], None]]) -> Callable[[Answers], None]:

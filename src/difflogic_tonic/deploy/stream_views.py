@@ -58,10 +58,18 @@ class Screen:
         self.manifest = manifest
         self._drawn = -1e9
         self._n = self._height = 0
+        self._waiting: Answers | None = None
 
     def __call__(self, answers: Answers) -> None:
         self._n += len(answers)
-        if time.monotonic() - self._drawn < SCREEN_SECONDS:
+        self._waiting = answers
+        if time.monotonic() - self._drawn >= SCREEN_SECONDS:
+            self.finish()
+
+    def finish(self) -> None:
+        """Draw what has not been drawn yet."""
+        answers, self._waiting = self._waiting, None
+        if answers is None:
             return
         self._drawn = time.monotonic()
         picture = _as_text(picture_of(answers.frames.frames[-1], self.manifest))
