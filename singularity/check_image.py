@@ -20,6 +20,20 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "requirements"
 TRAINED_STEPS = 10
 CONFIG = "configs/quickstart.yaml"
+TRAIN = (
+    "data.name=FOLDER train.epochs=1 train.device=cpu train.dataloader.batch_size=8 "
+    "model.difflogic.num_neurons=400 model.difflogic.num_layers=2"
+)
+PREPARE = """
+data:
+  name: FOLDER
+  data_root: {raw}
+  sensor: [8, 8]
+  time_bins: 4
+  test_fraction: 0.1
+  val_fraction: 0.1
+  workers: 1
+"""
 
 
 def main() -> int:
@@ -75,19 +89,33 @@ def _check_imports() -> str:
 
 
 def _check_steps() -> str:
-    """Prepare the embedded digits and train on them in folders that are thrown away."""
+    """Prepare some recordings and train a logic network on them, in a folder that is thrown away."""
     with tempfile.TemporaryDirectory(prefix="difflogic-image-") as folder:
+        _write_recordings(Path(folder) / "raw")
+        prepare = Path(folder) / "prepare.yaml"
+        prepare.write_text(PREPARE.format(raw=json.dumps(f"{folder}/raw")))
+        overrides = f"{TRAIN} data.prepare='{prepare}'"
         # The image cannot be written, and Matplotlib would look for a place of its own in the home folder.
         places = {"PROJECT_STORAGE_DIR": folder, "SCRATCH_STORAGE_DIR": folder, "MPLCONFIGDIR": folder}
-        overrides = "train.epochs=1 train.device=cpu train.dataloader.batch_size=500 model.difflogic.num_neurons=1600"
-        command = [sys.executable, str(ROOT / "main.py"), CONFIG, "image", "--override", overrides]
-        done = subprocess.run(command, env={**os.environ, **places}, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"error: training ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+        for words in (["prepare_data.py", str(prepare)], ["main.py", CONFIG, "image", "--override", overrides]):
+            command = [sys.executable, *words]
+            done = subprocess.run(command, env={**os.environ, **places}, cwd=ROOT, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f"error: {words[0]} ended with code {done.returncode}:\n{done.stdout}{done.stderr}")
         step = json.loads((Path(folder) / "runs" / "image" / "status.json").read_text())["step"]
     if step < TRAINED_STEPS:
         raise SystemExit(f"error: {CONFIG} trained {step} steps, expected at least {TRAINED_STEPS}")
     return f"{step} optimizer steps trained"
+
+
+def _write_recordings(folder: Path) -> None:
+    """Twenty of each of two classes as text: a bar of 8 pixels that moves along x, and one that moves along y."""
+    for name in ("x", "y"):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            events = ((time, (time // 8 + number) % 8, time % 8) for time in range(256))
+            rows = (f"{t} {a} {b} {t % 2}\n" if name == "x" else f"{t} {b} {a} {t % 2}\n" for t, a, b in events)
+            (folder / name / f"{number}.txt").write_text("t x y p\n" + "".join(rows))
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def prepared(cluster: Cluster, build: str) -> str:
 def test_the_definition_builds_and_its_test_imports_everything_and_trains(cluster: Cluster, build: str) -> None:
     assert "packages have their locked versions" in build
     assert "modules imported; torch 2.13.0" in build
-    assert "15 optimizer steps trained" in build
+    assert "16 optimizer steps trained" in build
     assert f"next: export SINGULARITY_CONTAINER={str(cluster.image).replace(' ', chr(92) + ' ')}" in build
     assert os.listdir(cluster.image.parent) == ["difflogic.sif"]
     labels = json.loads(cluster.run("apptainer", "inspect", "--json", "--labels", cluster.image))
