@@ -49,11 +49,12 @@ run_any_python() {
     done
 }
 
-# --help needs no environment: any Python can answer it.
+# --help needs no environment: any Python can answer it that can read the code. The container's does where this one cannot.
 answer_help() {
     local word
     for word in "${@:2}"; do
         if [ "$word" = --help ] || [ "$word" = -h ]; then
+            python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || return 0
             exec python3 "$REPOSITORY/helper_scripts/check_command.py" arguments "$@"
         fi
     done

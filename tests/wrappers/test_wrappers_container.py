@@ -102,6 +102,12 @@ def test_gpu_libraries_only_where_the_driver_answers(node: Node, answer: str, wa
     assert ("--nv" in words) == wanted
 
 
+def test_help_comes_from_the_container_where_the_python_of_the_host_is_old(node: Node) -> None:
+    node.program("python3", "#!/bin/sh\nexit 1\n")
+    words, _ = node.run("--help")
+    assert words[-1] == "--help"
+
+
 def test_python_paths_of_the_host_stay_outside_but_folders_of_ones_own_code_are_bound(
     node: Node, tmp_path: Path
 ) -> None:
