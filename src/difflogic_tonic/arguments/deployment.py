@@ -56,6 +56,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    _add_job(parser)
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all cores that there are")
+
+
 def _add_synth(parser: argparse.ArgumentParser) -> None:
     _add_job(parser)
     parser.add_argument("--lut", type=int, choices=(4, 5, 6), default=6, help="inputs of a look-up table (default: 6)")
@@ -109,6 +114,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "export": ("write the circuit of a trained logic network, or another network as ONNX", _add_export),
     "verify": ("compare every exported form, bit by bit, with the network on the test set", _add_verify),
+    "bench": ("time the evaluator on the test frames, on one core and on all", _add_bench),
     "synth": ("let Yosys map the circuit to look-up tables, before and after simplification", _add_synth),
     "stream": ("classify a recording, or events as they come in, frame by frame", _add_stream),
 }

@@ -8,6 +8,7 @@
 | `runner`   | what every form becomes when it is read again: bits to scores                   |
 | `c_export`, `c_run`, `c/` | C99 from templates; compiled, loaded and called                  |
 | `gate_files` | BLIF and AIGER with the head of the network as gates                          |
+| `bench`    | how fast the evaluator runs the circuit of a job                                |
 | `verify`   | every form against the hard forward of the network, bit by bit                  |
 | `verilog`  | the circuit as a Verilog module; `verilog_top` the one around it, `testbench`   |
 |            | its test, `verilog_files` all of them as files and in a simulator               |

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from difflogic_tonic.config import StoragePaths
+from difflogic_tonic.deploy.bench import AT_ONCE, build_seconds, cores, rates
 from difflogic_tonic.deploy.formats import CHECKED, FORMATS
 from difflogic_tonic.deploy.job import labelled_batches, open_job
 from difflogic_tonic.deploy.onnx_export import export_onnx, verify_onnx
@@ -20,7 +22,7 @@ from difflogic_tonic.deploy.verify import compare
 from difflogic_tonic.deploy.verilog import core_module
 from difflogic_tonic.deploy.verilog_files import simplified_with_head, write_verilog
 from difflogic_tonic.errors import ConfigError, ExportDiffers
-from difflogic_tonic.netlist import count, with_head
+from difflogic_tonic.netlist import Engine, count, with_head
 from difflogic_tonic.runs.log import log_to_console
 from difflogic_tonic.storage import storage_errors, write_text
 from difflogic_tonic.train.opened import open_run
@@ -107,6 +109,23 @@ def _verify_onnx(arguments: Namespace, places: StoragePaths) -> int:
     return 0
 
 
+def bench(arguments: Namespace, places: StoragePaths) -> int:
+    """Time the evaluator on frames of the test set, and what it takes to make one."""
+    log_to_console()
+    job = open_job(arguments.job_id, arguments.weights, places)
+    circuit = job.circuit
+    found = [batch.bits.reshape(-1, circuit.code.n_bits) for batch in labelled_batches(job, AT_ONCE)]
+    engine = Engine(circuit.netlist)
+    log.info(
+        "%d gates simplified, evaluated with %s; made ready in %.1f ms",
+        *(engine.netlist.n_gates, engine.level, 1e3 * build_seconds(circuit)),
+    )
+    for rate in rates(circuit, np.concatenate(found), arguments.threads or cores()):
+        each = rate.seconds / rate.samples
+        log.info("%-30s %10.2f µs each  %12.0f a second", f"{rate.name}:", 1e6 * each, 1 / each)
+    return 0
+
+
 def synth(arguments: Namespace, places: StoragePaths) -> int:
     """Let Yosys map the circuit of a job, as trained and simplified, and print what it needs."""
     log_to_console()
@@ -134,6 +153,7 @@ def file_name(job_id: str) -> str:
 COMMANDS: dict[str, Callable[[Namespace, StoragePaths], int]] = {
     "export": export,
     "verify": verify,
+    "bench": bench,
     "synth": synth,
     "stream": stream,
 }
