@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.nets.spiking import chunks
+from difflogic_tonic.nets.spiking.conv import WIDE, SpikeConv2d
 from difflogic_tonic.nets.spiking.hoist import unhoisted
 from difflogic_tonic.nets.spiking.neurons import Neuron
 from difflogic_tonic.nets.spiking.pooling import MaxPool2d
@@ -87,10 +88,10 @@ def test_frames_in_chunks_give_what_all_of_them_give(in_pairs, lengths, recomput
 def test_wide_convolutions_compute_in_another_layout_and_nobody_sees_it(monkeypatch):
     torch.manual_seed(0)
     steps = pack_steps(STEPS, SAMPLES, torch.tensor([5, 1, 3]), CPU)
-    network = StepSequential(nn.Conv2d(2, chunks.WIDE, 3), MaxPool2d(2), Neuron(NeuronRule(threshold=0.3)))
+    network = StepSequential(SpikeConv2d(2, WIDE, 3), MaxPool2d(2), Neuron(NeuronRule(threshold=0.3)))
     want = learnt(network, some_frames(steps), steps)
     network.zero_grad()
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", chunks.WIDE * 8 * 6 * 4 * 2)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", WIDE * 8 * 6 * 4 * 2)
     got = learnt(network, some_frames(steps), steps)
     assert all(torch.allclose(got[name], value, atol=1e-5) for name, value in want.items())
     assert chunks.through([network[0]], some_frames(steps), 2).is_contiguous()

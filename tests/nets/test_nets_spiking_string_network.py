@@ -46,7 +46,7 @@ def kinds(net: SpikingModel) -> list[str]:
 
 def test_neurons_stand_after_normalisation_and_pooling_and_before_dropout():
     assert kinds(make_net()) == [
-        "Conv2d", "BatchNorm2d", "MaxPool2d", "Neuron", "SequenceDropout", "Conv2d", "Neuron", "Flatten", "Linear",
+        "SpikeConv2d", "BatchNorm2d", "MaxPool2d", "Neuron", "SequenceDropout", "SpikeConv2d", "Neuron", "Flatten", "Linear",
     ]  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_convolutions_are_padded_and_strided_as_their_tokens_say():
 def test_recurrences_take_the_neurons_in_and_filters_stand_behind_them():
     net = make_net("6C3-BN-MP2-ER-SF4-FC9-LR-FC7-SF2.5L-FC4")
     assert kinds(net) == [
-        "Conv2d", "BatchNorm2d", "MaxPool2d", "SelfConnection", "SynapseFilter", "Flatten", "Linear",
+        "SpikeConv2d", "BatchNorm2d", "MaxPool2d", "SelfConnection", "SynapseFilter", "Flatten", "Linear",
         "LinearRecurrence", "Linear", "Neuron", "SynapseFilter", "Linear",
     ]  # fmt: skip
     assert sum(isinstance(module, Neuron) for module in net.modules()) == 3

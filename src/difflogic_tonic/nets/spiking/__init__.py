@@ -22,6 +22,7 @@
 | `neuron_cpu`       | those for the CPU: calls; `neuron_kernels` in numba               |
 | `neuron_gpu`       | those for CUDA: launches; `neuron_triton` in Triton               |
 | `surrogates`       | derivatives that stand in for the step function's                 |
+| `conv`             | convolutions: of spikes by lookup on the CPU; `spike_conv_cpu`    |
 | `pooling`          | max pooling that is fast on the CPU                               |
 | `dropout`          | dropout over the steps of a sequence                              |
 | `steps`            | sequences of unequal length without their padding                 |

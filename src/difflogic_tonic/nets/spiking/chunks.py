@@ -18,10 +18,6 @@ CHUNK_BYTES = 1 << 22
 """Of the largest activation of a chunk: with what follows it within the few MB of cache that a core has, and well below
 the 32 MB from which glibc asks the system for pages every time. Smaller ones cost more in calls than they save."""
 
-WIDE = 16
-"""Channels from which a convolution and its pooling are faster with the channels of a pixel side by side, so that the
-change of layout pays: 16 numbers are the widest vector of a CPU."""
-
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
@@ -55,8 +51,6 @@ def through(row: list[nn.Module], x: Tensor, size: int) -> Tensor:
     done = []
     for frames in x.chunk(-(-len(x) // size)):
         for module in row:
-            if isinstance(module, nn.Conv2d) and module.out_channels >= WIDE:
-                frames = frames.contiguous(memory_format=torch.channels_last)
             frames = module(frames)
         done.append(frames.contiguous())  # as the layers behind want it; little is left after the pooling
     return torch.cat(done)

@@ -6,6 +6,7 @@ Keys of a state are those of SpikingJelly's networks, `conv_fc.N.…`.
 from torch import Tensor, nn
 
 from difflogic_tonic.config.catalogue import ConvFC
+from difflogic_tonic.nets.spiking.conv import SpikeConv2d
 from difflogic_tonic.nets.spiking.dropout import SequenceDropout
 from difflogic_tonic.nets.spiking.layers import NewNeuron, Vote
 from difflogic_tonic.nets.spiking.pooling import MaxPool2d
@@ -44,7 +45,8 @@ class ConvFCNet(StepModule):
         modules: list[nn.Module] = []
         for convolutions in facts.blocks:
             for _ in range(convolutions):
-                modules += [nn.Conv2d(arriving, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), neuron()]
+                convolution = SpikeConv2d(arriving, channels, 3, padding=1, bias=False)
+                modules += [convolution, nn.BatchNorm2d(channels), neuron()]
                 arriving = channels
             modules.append(MaxPool2d(2))
             height, width = height // 2, width // 2

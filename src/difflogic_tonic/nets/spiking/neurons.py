@@ -66,9 +66,13 @@ def fused_neurons(
 ) -> tuple[Tensor, Tensor]:
     """Spikes and last membranes of `trace_neurons` in one pass: the same spikes, the gradient equal to 2e-6.
 
-    x of any floating dtype; what is none of `kernels.STORAGES` goes through float32. The last membranes are empty
-    unless it `goes_on`.
+    x of any floating dtype, and any layout, which spikes keep; a dtype that is none of `kernels.STORAGES` goes through
+    float32. The last membranes are empty unless it `goes_on`.
     """
+    if x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
+        v = None if v is None else v.permute(0, 2, 3, 1)
+        spikes, last = fused_neurons(x.permute(0, 2, 3, 1), counts, rule, share, v, kernels, goes_on)
+        return spikes.permute(0, 3, 1, 2), last.permute(0, 3, 1, 2) if goes_on else last
     stored = x if x.dtype in kernels.STORAGES else x.to(torch.float32)
     inputs = stored.contiguous(), None if v is None else v.contiguous(), share
     keep = torch.is_grad_enabled() and any(given is not None and given.requires_grad for given in inputs)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from difflogic_tonic.config.catalogue import ResNet
+from difflogic_tonic.nets.spiking.conv import SpikeConv2d
 from difflogic_tonic.nets.spiking.layers import NewNeuron
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 from difflogic_tonic.nets.spiking.stepwise import StepModule, StepSequential, call_layer, in_order
@@ -89,9 +90,9 @@ class SpikingResNet(StepModule):
         channels = channels or 64
         small = stem == "small"
         self.conv1 = (
-            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+            SpikeConv2d(in_channels, channels, 3, padding=1, bias=False)
             if small
-            else nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False)
+            else SpikeConv2d(in_channels, channels, 7, stride=2, padding=3, bias=False)
         )
         self.bn1 = nn.BatchNorm2d(channels)
         self.sn1 = neuron()
@@ -122,7 +123,7 @@ def _block(facts: ResNet, arriving: int, width: int, stride: int, neuron: NewNeu
     leaving = width * 4 if facts.bottleneck else width
 
     def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
-        return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+        return SpikeConv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
     if facts.bottleneck:  # the stride is that of the 3×3 convolution, as in torchvision
         convolutions = [

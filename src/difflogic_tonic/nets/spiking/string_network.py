@@ -10,6 +10,7 @@ from math import prod
 from torch import nn
 
 from difflogic_tonic.config.architectures import Layer, read_architecture
+from difflogic_tonic.nets.spiking.conv import SpikeConv2d
 from difflogic_tonic.nets.spiking.dropout import SequenceDropout
 from difflogic_tonic.nets.spiking.layers import NewNeuron, Vote
 from difflogic_tonic.nets.spiking.pooling import MaxPool2d
@@ -55,7 +56,7 @@ def _module(layer: Layer, neuron: NewNeuron) -> nn.Module:
     match layer.kind:
         case "conv":
             inputs, outputs = layer.input_shape[0], layer.output_shape[0]
-            return _loud(nn.Conv2d(inputs, outputs, layer.size, layer.stride, layer.padding))
+            return _loud(SpikeConv2d(inputs, outputs, layer.size, layer.stride, layer.padding))
         case "dense":
             return _loud(nn.Linear(prod(layer.input_shape), layer.output_shape[0]))
         case "max_pool":
