@@ -28,7 +28,7 @@ def variants() -> list[int]:
 
 
 def gradients(y: Tensor, given: list[Tensor]) -> list[Tensor]:
-    weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
+    weights = torch.linspace(0.1, 1, y.numel()).to(y.dtype).view(y.shape)  # of one sign: nothing cancels out
     return list(torch.autograd.grad((y * weights).sum(), given))
 
 

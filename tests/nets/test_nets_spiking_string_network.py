@@ -46,7 +46,8 @@ def kinds(net: SpikingModel) -> list[str]:
 
 def test_neurons_stand_after_normalisation_and_pooling_and_before_dropout():
     assert kinds(make_net()) == [
-        "SpikeConv2d", "BatchNorm2d", "MaxPool2d", "Neuron", "SequenceDropout", "SpikeConv2d", "Neuron", "Flatten", "Linear",
+        "SpikeConv2d", "BatchNorm2d", "MaxPool2d", "Neuron", "SequenceDropout", "SpikeConv2d", "Neuron", "Flatten",
+        "Linear",
     ]  # fmt: skip
 
 

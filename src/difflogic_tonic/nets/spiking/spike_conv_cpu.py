@@ -1,4 +1,7 @@
-"""Convolutions over spikes on the C kernel (nets/logic/kernel/spikes.c, beside the kernels of logic networks): what four spikes add up to is looked up."""
+"""Convolutions over spikes on the C kernel: what four spikes add up to is looked up.
+
+Its source, spikes.c, lies beside the kernels of logic networks: they are one library.
+"""
 
 import ctypes
 import logging
