@@ -190,3 +190,12 @@ def test_only_a_byte_for_four_places_is_kept_for_the_backward_pass():
         layer(x)
     inputs = sum(tensor.numel() * tensor.element_size() for tensor in kept if tensor is not layer.weight)
     assert inputs == 4 * 18 * 4 * 16  # frames, padded rows, groups of four places, channels
+
+
+def test_an_exported_graph_has_torchs_convolution(monkeypatch):
+    called = count_lookups(monkeypatch)
+    layer, x = SpikeConv2d(4, 16, 3).eval(), some_spikes((2, 4, 8, 9), 0.3)
+    program = torch.export.export(layer, (x,))
+    assert torch.allclose(program.module()(x), layer(x), atol=1e-5)
+    assert len(called) <= 1  # by the layer itself
+    assert any("conv2d" in str(node.target) for node in program.graph.nodes)
