@@ -9,6 +9,7 @@ from difflogic_tonic.nets.spiking.neurons import Neuron
 from difflogic_tonic.nets.spiking.spikes import SpikeCounts
 from difflogic_tonic.runs.metrics import read_metrics
 from difflogic_tonic.runs.signals import StopRequest
+from difflogic_tonic.train import spike_statistics
 from difflogic_tonic.train.fit import fit
 from difflogic_tonic.train.saving import Saver
 from difflogic_tonic.train.spike_statistics import rates_in, spike_lines, warn_of_busy_layers, warn_of_silent_layers
@@ -77,6 +78,15 @@ def test_what_is_computed_again_counts_once(workshop: Any, another_workshop: Any
     counted = spikes_in(another_workshop.train(again).rows[-1])
     assert counted == spikes_in(kept)
     assert counted["train_spikes_samples"] == 7  # of the first step
+
+
+def test_an_evaluation_counts_the_same_in_parts_of_any_size(
+    workshop: Any, another_workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = workshop.train(workshop.config("SNN", epochs=1)).rows[-1]
+    monkeypatch.setattr(spike_statistics, "FRAMES_AT_ONCE", 3 * 2)  # three samples of two frames, of seven
+    parts = another_workshop.train(another_workshop.config("SNN", epochs=1)).rows[-1]
+    assert spikes_in(parts) == spikes_in(whole)
 
 
 def test_an_interrupted_epoch_counts_what_a_whole_one_does(workshop: Any, another_workshop: Any) -> None:

@@ -1,5 +1,6 @@
 """Spikes of training and of evaluations, counted in every so many batches, and what is said of them."""
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ from difflogic_tonic.nets.spiking.neurons import Neuron
 from difflogic_tonic.nets.spiking.spikes import BUSY, SPARSE, SpikeCounts, counting, counting_spikes
 from difflogic_tonic.train.ranks import Ranks
 from difflogic_tonic.train.state import Progress
+
+FRAMES_AT_ONCE = 64
+"""Samples × steps that a look at an evaluation computes together. Layers that are listened to do without what saves
+memory elsewhere, and a run that fits must not fail for its statistics."""
 
 Look = Callable[[Batch, int], None]
 """Told of each batch of an evaluation, and its number from 0."""
@@ -35,13 +40,36 @@ def look_at_spikes(model: nn.Module, counts: SpikeCounts | None, every: int, ran
         if number % every == 0:
             found = SpikeCounts()
             if batch.place.own:
-                with counting(model, found):
-                    logits(model, batch)
+                with counting(model, found, together=len(batch)):
+                    for part in in_parts(batch, max(1, FRAMES_AT_ONCE // steps_of(model, batch))):
+                        logits(model, part)
                 found.n_samples = batch.place.own
-            for part in [found] if ranks is None else ranks.collect(found):
-                counts.add(part)
+            for counted in [found] if ranks is None else ranks.collect(found):
+                counts.add(counted)
 
     return look
+
+
+def steps_of(model: nn.Module, batch: Batch) -> int:
+    """How many steps `model` computes for a sample of `batch`."""
+    frames = batch.inputs.shape[1] if batch.inputs.dim() == 3 else 1
+    inputs = getattr(model, "inputs", None)
+    return max(frames, getattr(inputs, "image_steps", None) or 1)
+
+
+def in_parts(batch: Batch, size: int) -> Iterator[Batch]:
+    """`batch`, of an evaluation and on its device, `size` samples at a time."""
+    for first in range(0, len(batch), size):
+        here = slice(first, first + size)
+        yield dataclasses.replace(
+            batch,
+            inputs=batch.inputs[here],
+            labels=batch.labels[here],
+            lengths=batch.lengths[here],
+            rows=batch.rows[here],
+            keys=None if batch.keys is None else batch.keys[here],
+            part=None,
+        )
 
 
 @contextmanager

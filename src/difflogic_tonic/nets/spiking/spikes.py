@@ -98,14 +98,15 @@ class SpikeCounts:
 
 
 @contextmanager
-def counting(model: nn.Module, counts: SpikeCounts) -> Iterator[None]:
+def counting(model: nn.Module, counts: SpikeCounts, together: int | None = None) -> Iterator[None]:
     """Inside, every call of `model` adds to `counts`; the caller adds to `counts.n_samples`.
 
-    Layers are counted at every step, also where a still image would let them be computed once.
+    Layers are counted at every step, also where a still image would let them be computed once. `together`: samples that
+    come in several calls, of which only some have their membranes looked at.
     """
     hooks = _listen_to_weights(model, counts)
     try:
-        with unhoisted(), counting_spikes(model, counts):
+        with unhoisted(), counting_spikes(model, counts, together):
             yield
     finally:
         for hook in hooks:
@@ -113,7 +114,7 @@ def counting(model: nn.Module, counts: SpikeCounts) -> Iterator[None]:
 
 
 @contextmanager
-def counting_spikes(model: nn.Module, counts: SpikeCounts) -> Iterator[None]:
+def counting_spikes(model: nn.Module, counts: SpikeCounts, together: int | None = None) -> Iterator[None]:
     """`counting` without SynOps and MACs. It changes nothing of what the network computes, so training may be inside.
 
     What is computed again in a backward pass counts once.
@@ -122,7 +123,7 @@ def counting_spikes(model: nn.Module, counts: SpikeCounts) -> Iterator[None]:
     for name, module in model.named_modules():
         if isinstance(module, Neuron):
             # Before the call: after it, neurons that remember would begin where they have just ended.
-            hooks.append(module.register_forward_pre_hook(partial(_count_membranes, counts, name)))
+            hooks.append(module.register_forward_pre_hook(partial(_count_membranes, counts, name, together)))
             hooks.append(module.register_forward_hook(partial(_count_spikes, counts, name)))
     try:
         yield
@@ -148,14 +149,17 @@ def _count_spikes(counts: SpikeCounts, name: str, neuron: Neuron, inputs: tuple[
 
 
 @torch.no_grad()
-def _count_membranes(counts: SpikeCounts, name: str, neuron: Neuron, inputs: tuple[Tensor, PackedSteps]) -> None:
+def _count_membranes(
+    counts: SpikeCounts, name: str, together: int | None, neuron: Neuron, inputs: tuple[Tensor, PackedSteps]
+) -> None:
     if recomputing():
         return
     x, steps = inputs
     low, high, bins = HISTOGRAM
     near = torch.zeros((), dtype=torch.int64, device=x.device)
     found = torch.zeros(bins, dtype=torch.int64, device=x.device)
-    for membranes in neuron.membranes_by_step(x, steps, every=-(-steps.counts[0] // MEMBRANE_SAMPLES)):
+    every = -(-(together or steps.counts[0]) // MEMBRANE_SAMPLES)
+    for membranes in neuron.membranes_by_step(x, steps, every):
         relative = membranes / neuron.rule.threshold
         near += ((relative - 1).abs() < NEAR).sum()
         found += torch.histc(relative.clamp(low, high), bins, low, high).to(torch.int64)
