@@ -183,3 +183,18 @@ def test_the_loss_is_what_auto_is_and_must_stay(workshop: Any) -> None:
         check_config({"format": FORMAT, "config": before}, plain)
     with pytest.raises(ResumeMismatch, match=r"train\.loss was cross_entropy in the checkpoint and is tet now"):
         check_config({"format": FORMAT, "config": plain}, workshop.config("SNN", loss="tet").to_dict())
+
+
+def test_a_snapshot_over_an_earlier_one_is_the_same_and_takes_its_memory(workshop: Any) -> None:
+    state = workshop.train(workshop.config("MLP")).state
+    first = state.snapshot()
+    places = {id(tensor) for tensor in first["model"].values()}
+    with torch.no_grad():
+        for parameter in state.model.parameters():
+            parameter += 1
+    fresh, again = state.snapshot(), state.snapshot(first)
+    assert {id(tensor) for tensor in again["model"].values()} == places
+    assert_equal(again, fresh)
+    best = state.progress.best
+    assert best is not None
+    assert all(id(tensor) not in places for tensor in best.model.values())

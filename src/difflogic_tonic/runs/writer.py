@@ -77,7 +77,7 @@ class CheckpointWriter:
         self._writer: NewestOnly[tuple[Position, dict[str, Any], Callable[[], None]]] = NewestOnly(
             self._write, "checkpoint"
         )
-        self._mirror: NewestOnly[tuple[Position, bytes]] = NewestOnly(self._write_mirror, "mirror")
+        self._mirror: NewestOnly[tuple[Position, bytes | memoryview]] = NewestOnly(self._write_mirror, "mirror")
 
     @property
     def busy(self) -> bool:
@@ -134,7 +134,7 @@ class CheckpointWriter:
         if self._mirrors:
             self._mirror.put((position, content))
 
-    def _write_mirror(self, item: tuple[Position, bytes], is_only_one: bool = False) -> None:
+    def _write_mirror(self, item: tuple[Position, bytes | memoryview], is_only_one: bool = False) -> None:
         position, content = item
         for place in self._mirrors:
             try:

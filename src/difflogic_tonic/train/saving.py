@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from difflogic_tonic.runs.metrics import MetricsLog
 from difflogic_tonic.runs.signals import StopRequest
@@ -63,6 +63,7 @@ class Saver:
         self._saved_at = self._boundary_at = self._minute_at = clock()
         self._grace = grace
         self._on_save, self._on_minute = on_save, on_minute
+        self._last: dict[str, Any] | None = None
 
     def between_steps(self) -> bool:
         """Save if the interval is over; True if the loop must return now, because somebody asked this run to stop.
@@ -96,7 +97,8 @@ class Saver:
         if self._writer.busy:
             return
         self._on_save()
-        self._writer.put(*self._snapshot(), self._metrics.sync)
+        position, self._last = self._snapshot(over=self._last)  # written, as the writer is not busy
+        self._writer.put(position, self._last, self._metrics.sync)
         self._saved_at = self._clock()
 
     def save_and_wait(self) -> None:
@@ -105,6 +107,6 @@ class Saver:
         self._writer.put_and_wait(*self._snapshot(), self._metrics.sync)
         self._saved_at = self._clock()
 
-    def _snapshot(self) -> Kept:
+    def _snapshot(self, over: dict[str, Any] | None = None) -> Kept:
         self._state.progress.unwritten = list(self._metrics.unwritten)
-        return self._state.progress.position, self._state.snapshot()
+        return self._state.progress.position, self._state.snapshot(over)
