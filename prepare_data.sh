@@ -22,4 +22,8 @@ if [ ! -f "$REPOSITORY/main.py" ]; then
 fi
 # shellcheck source=helper_scripts/environment.sh
 . "$REPOSITORY/helper_scripts/environment.sh"
+# Tasks 1 to N of a job array each prepare a part: sbatch --array=1-N prepare_data.sh CONFIG
+if [ "${SLURM_ARRAY_TASK_MIN:-0}" = 1 ] && [ "$SLURM_ARRAY_TASK_COUNT" -gt 1 ] && [[ " $* " != *" --shard"* ]]; then
+    set -- "$@" --shard "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
+fi
 run_python prepare_data.py "$@"

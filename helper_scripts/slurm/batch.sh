@@ -98,6 +98,7 @@ end_batch() {
     if [ "$code" -ne 75 ] && { [ "$code" -eq 0 ] || [ "$said" != 75 ]; }; then
         exit "$code"
     fi
+    [ "$position" != - ] || position=files-$(count_files) # stopped before the first step, or while preparing data
     case $(fate) in
     cancelled)
         batch_says "cancelled: not queued again"
@@ -116,6 +117,14 @@ end_batch() {
     [ "$batch_signals" -eq 0 ] || exit 75
     trap - USR1 TERM
     exec sleep 600
+}
+
+# What preparing and staging have made so far: they make few files, each whole.
+count_files() {
+    local place
+    for place in "${PROJECT_STORAGE_DIR:-$REPOSITORY/storage}" "${SCRATCH_STORAGE_DIR:-$REPOSITORY/storage}"; do
+        [ ! -d "$place/data" ] || find "$place/data" -type f
+    done | wc -l
 }
 
 # What becomes of this job unless we do something: `runs`, `ended` (by the time limit, or preempted where that cancels),
@@ -165,7 +174,7 @@ check_progress() {
     fi
     if [ "$idle" -ge "$limit" ]; then
         note "stopped $1"
-        batch_says "error: $idle requeues in a row without a step of progress (at ${1/#-/the start}): not queued again;" \
+        batch_says "error: $idle requeues in a row without a step of progress (at $1): not queued again;" \
             "give the job more time (--time), then submit it once more with --resume; its history: $batch_log"
         exit 75
     fi

@@ -5,7 +5,7 @@
     low, high  n2       1          preemption: a job of `high` requeues one of `low` after 4 s of grace
     pair       n3, n4   2          jobs on two nodes
 
-`KillWait` is 5 s, a requeued job starts again after 6 s (120 s as SLURM comes). By hand:
+`KillWait` is 30 s as on most clusters, a requeued job starts again after 6 s (120 s as SLURM comes). By hand:
 
     python tests/support/slurm_cluster.py FOLDER     # says what to export; Ctrl-C stops it
 """
@@ -59,7 +59,7 @@ PreemptMode=REQUEUE
 JobRequeue=1
 SlurmctldParameters=preempt_send_user_signal
 SlurmdParameters=config_overrides
-KillWait=5
+KillWait=30
 MinJobAge=900
 {nodes}
 PartitionName=main Nodes=n1 Default=YES MaxTime=60 DefaultTime=10
