@@ -92,4 +92,4 @@ def test_tasks_that_stage_at_once_make_one_copy(site: Any) -> None:
     assert [path.relative_to(scratch) for path in sorted(scratch.glob("data/*/*/*")) if path.is_file()] == kept
     assert all((scratch / path).read_bytes() == (site.project / path).read_bytes() for path in kept)
     assert list(scratch.rglob("*.tmp-*")) == []
-    assert sum("copied" in site.output(f"stage-{task}") for task in range(1, 9)) == 1
+    assert sum("done: copy" in site.output(f"stage-{task}") for task in range(1, 9)) == 1
