@@ -41,7 +41,11 @@ begin_batch() {
     export JOB_REPORT=$batch_folder/$SLURM_JOB_ID.report
     rm -f "$JOB_REPORT"
     [ -n "${SLURM_RESTART_COUNT:-}" ] || rm -f "$batch_log" # of an older job with this number
-    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
+    if [ -z "${OMP_NUM_THREADS:-}" ] && [ "${SLURM_NTASKS:-1}" -eq 1 ]; then
+        export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}
+    elif [ -z "${OMP_NUM_THREADS:-}" ]; then
+        export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+    fi
     if [ -z "${SLURM_JOB_END_TIME:-}" ]; then # SLURM 23.02 and later say it
         local end
         end=$(squeue -h -j "$batch_id" -o %e 2>/dev/null) || end=
@@ -79,10 +83,14 @@ attend() {
 
 # Run COMMAND… in place of this shell; a batch job of several tasks runs it once in each, by srun.
 launch() {
-    in_batch_job || exec "$@"
+    if ! in_batch_job; then
+        [ -z "$batch_signal" ] || exit 143 # it came while the environment was being set up
+        exec "$@"
+    fi
     local code=0
     if [ "${LAUNCH_TASKS:-no}" = yes ] && [ "${SLURM_NTASKS:-1}" -gt 1 ]; then
-        attend srun --kill-on-bad-exit=1 "$@" || code=$?
+        # Since 22.05 srun does not know by itself how many processors sbatch was asked for.
+        attend srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=1 "$@" || code=$?
     else
         attend "$@" || code=$?
     fi
