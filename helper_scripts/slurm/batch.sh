@@ -41,11 +41,9 @@ begin_batch() {
     export JOB_REPORT=$batch_folder/$SLURM_JOB_ID.report
     rm -f "$JOB_REPORT"
     [ -n "${SLURM_RESTART_COUNT:-}" ] || rm -f "$batch_log" # of an older job with this number
-    if [ -z "${OMP_NUM_THREADS:-}" ] && [ "${SLURM_NTASKS:-1}" -eq 1 ]; then
-        export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}
-    elif [ -z "${OMP_NUM_THREADS:-}" ]; then
-        export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
-    fi
+    # Of several tasks each finds its share by itself.
+    [ -n "${OMP_NUM_THREADS:-}" ] || [ "${SLURM_NTASKS:-1}" -gt 1 ] ||
+        export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"
     if [ -z "${SLURM_JOB_END_TIME:-}" ]; then # SLURM 23.02 and later say it
         local end
         end=$(squeue -h -j "$batch_id" -o %e 2>/dev/null) || end=
@@ -90,7 +88,7 @@ launch() {
     local code=0
     if [ "${LAUNCH_TASKS:-no}" = yes ] && [ "${SLURM_NTASKS:-1}" -gt 1 ]; then
         # Since 22.05 srun does not know by itself how many processors sbatch was asked for.
-        attend srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=1 "$@" || code=$?
+        attend srun ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} --kill-on-bad-exit=1 "$@" || code=$?
     else
         attend "$@" || code=$?
     fi
