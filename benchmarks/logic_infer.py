@@ -238,7 +238,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=4000, help="neurons of each of the four layers (default: 4000)")
     parser.add_argument("--job", help="a trained network instead of a random one")
-    parser.add_argument("--samples", type=int, default=8192, help="in a call (default: 8192)")
+    parser.add_argument("--samples", type=int, default=4096, help="in a call (default: 4096)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--variants", default="evaluator,c,difflogic,torchlogix,torch")
     parser.add_argument("--difflogic-O", dest="difflogic_level", type=int, default=1, help="of gcc (default: 1)")

@@ -1,7 +1,8 @@
 /* One block of samples through a program. Included once per instruction set and row width.
  *
  * ROW words make a row, LANES of them a vector V; NAME(x) names what belongs to this inclusion, MASK64(p) is the bits of
- * "byte is not 0" of 64 bytes.
+ * "byte is not 0" of 64 bytes. TAKE4(from, apart, to, to_apart), where there is one: word i of 4 at from + j * apart goes
+ * to to[i * to_apart + j].
  */
 
 #define PARTS (ROW / LANES)
@@ -67,6 +68,15 @@ INLINE void NAME(take_masks)(const struct evaluation *e, const uint8_t *frames, 
                              uint64_t (*masks)[SAMPLES + 8], const int form)
 {
     const int64_t bytes_each = form == BITS ? 8 : 64, left = e->inputs - first;
+#ifdef TAKE4
+    if (form == BITS && left >= 64 * FEATURE_BLOCKS && count == SAMPLES) {
+        for (int64_t s = 0; s < 64; s++)
+            for (int64_t word = 0; word < ROW; word += 4)
+                TAKE4(frames + first / 8 + (word * 64 + s) * e->stride, 64 * e->stride, &masks[0][s * ROW + word],
+                      SAMPLES + 8);
+        return;
+    }
+#endif
     /* in the order of the words, which then are whole lines of the cache */
     for (int64_t s = 0; s < 64 && s < count; s++)
         for (int64_t word_of_row = 0; word_of_row * 64 + s < count; word_of_row++) {

@@ -91,6 +91,20 @@ INLINE uint64_t mask64_avx2(const uint8_t *bytes)
     return ~((uint64_t)high << 32 | low);
 }
 
+INLINE void take4_avx2(const uint8_t *from, int64_t apart, uint64_t *to, int64_t to_apart)
+{
+    __m256i r0 = _mm256_loadu_si256((const void *)from), r1 = _mm256_loadu_si256((const void *)(from + apart));
+    __m256i r2 = _mm256_loadu_si256((const void *)(from + 2 * apart));
+    __m256i r3 = _mm256_loadu_si256((const void *)(from + 3 * apart));
+    __m256i a = _mm256_unpacklo_epi64(r0, r1), b = _mm256_unpackhi_epi64(r0, r1);
+    __m256i c = _mm256_unpacklo_epi64(r2, r3), d = _mm256_unpackhi_epi64(r2, r3);
+    _mm256_store_si256((void *)to, _mm256_permute2x128_si256(a, c, 0x20));
+    _mm256_store_si256((void *)(to + to_apart), _mm256_permute2x128_si256(b, d, 0x20));
+    _mm256_store_si256((void *)(to + 2 * to_apart), _mm256_permute2x128_si256(a, c, 0x31));
+    _mm256_store_si256((void *)(to + 3 * to_apart), _mm256_permute2x128_si256(b, d, 0x31));
+}
+
+#define TAKE4 take4_avx2
 #define V v4
 #define LANES 4
 #define MASK64 mask64_avx2
@@ -125,6 +139,7 @@ INLINE uint64_t mask64_avx512(const uint8_t *bytes)
 #undef V
 #undef LANES
 #undef MASK64
+#undef TAKE4
 #pragma GCC pop_options
 #endif
 
