@@ -141,7 +141,7 @@ class _Line:
             return
         self._said = text
         if self._is_terminal:
-            width = os.get_terminal_size(self._out.fileno()).columns
+            width = os.get_terminal_size(self._out.fileno()).columns or 80  # some terminals do not know theirs
             self._out.write(f"\r\033[K{text[: max(1, width - 1)]}")
         else:
             self._out.write(f"{text}\n")

@@ -51,17 +51,15 @@ function scale(values, log, from, to) {
 function rounds(first, last) {
   const raw = (last - first) / 6, power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw);
-  const ticks = [];
-  for (let n = Math.ceil(first / step); n * step <= last; n++) ticks.push(Number((n * step).toPrecision(12)));
-  return ticks;
+  const from = Math.ceil(first / step), length = Math.floor(last / step) - from + 1;
+  return Array.from({ length }, (_, n) => Number(((from + n) * step).toPrecision(12)));
 }
 
 function powers(first, last) {
   if (last - first < 0.8) return rounds(10 ** first, 10 ** last);
   const factors = last - first < 1.5 ? [1, 2, 5] : last - first < 2.5 ? [1, 3] : [1];
-  const ticks = [];
-  for (let n = Math.floor(first); n <= last; n++)
-    for (const factor of factors) ticks.push(factor * 10 ** n);
+  const powers = Array.from({ length: Math.ceil(last - first) + 2 }, (_, n) => 10 ** (Math.floor(first) + n));
+  const ticks = powers.flatMap((power) => factors.map((factor) => factor * power));
   return ticks.filter((tick) => Math.log10(tick) >= first && Math.log10(tick) <= last);
 }
 
@@ -102,18 +100,16 @@ function drawPoint(plot, point, x, y, cost, up, front) {
   const [colour, shape] = DATA.families[point.family];
   const [a, b, da, db] = [mean(point, cost), mean(point, up), spread(point, cost), spread(point, up)];
   const low = a - da > 0 || !$("log").checked ? x.place(a - da) : SIZE.left;
-  let bars = db ? `M${x.place(a)} ${y.place(b - db)}V${y.place(b + db)}` : "";
-  if (da) bars += `M${low} ${y.place(b)}H${x.place(a + da)}`;
-  if (bars) element(plot, "path", { d: bars, stroke: colour, "stroke-width": 1.5 });
+  const bars = [db && `M${x.place(a)} ${y.place(b - db)}V${y.place(b + db)}`, da && `M${low} ${y.place(b)}H${x.place(a + da)}`];
+  if (da || db) element(plot, "path", { d: bars.filter(Boolean).join(""), stroke: colour, "stroke-width": 1.5 });
   const best = front.some(([c, d]) => c === a && d === b) ? " best" : "";
   const label = `${point.jobs[0]}, ${withSpread(point, up)}, ${withSpread(point, cost)} ${cost.label}`;
-  const group = element(plot, "g", { class: "point" + best, tabindex: 0, role: "img", "aria-label": label });
-  group.dataset.jobs = JSON.stringify(point.jobs);
+  const about = { class: "point" + best, tabindex: 0, role: "img", "aria-label": label };
+  const group = element(plot, "g", { ...about, "data-jobs": JSON.stringify(point.jobs) });
   element(group, "path", { d: SHAPES[shape], fill: colour, transform: `translate(${x.place(a)} ${y.place(b)})` });
   const on = () => { light(point.jobs); tell(point, group); };
   const off = () => { light([]); $("tip").style.display = "none"; };
-  for (const name of ["mouseenter", "focus"]) group.addEventListener(name, on);
-  for (const name of ["mouseleave", "blur"]) group.addEventListener(name, off);
+  Object.assign(group, { onmouseenter: on, onfocus: on, onmouseleave: off, onblur: off });
 }
 
 function tell(point, group) {
@@ -143,8 +139,7 @@ function drawTable() {
   });
   if (sorting.column) rows.sort(comparing(sorting.column, sorting.down ? -1 : 1));
   const head = $("head"), body = $("body");
-  head.replaceChildren();
-  body.replaceChildren();
+  for (const part of [head, body]) part.replaceChildren();
   for (const column of columns) {
     const sorted = sorting.column === column ? (sorting.down ? "descending" : "ascending") : "none";
     const cell = element(head, "th", { "aria-sort": sorted, scope: "col", class: column.number ? "number" : "" });
@@ -156,12 +151,10 @@ function drawTable() {
     });
   }
   for (const row of rows) {
-    const line = element(body, "tr");
-    line.dataset.job = row.job_id;
+    const line = element(body, "tr", { "data-job": row.job_id });
     for (const column of columns)
       element(line, "td", column.number ? { class: "number" } : {}, shownCell(row[column.name], column));
-    line.addEventListener("mouseenter", () => light([row.job_id]));
-    line.addEventListener("mouseleave", () => light([]));
+    Object.assign(line, { onmouseenter: () => light([row.job_id]), onmouseleave: () => light([]) });
   }
 }
 
