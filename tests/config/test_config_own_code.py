@@ -43,6 +43,12 @@ def test_a_function_that_is_not_there_is_named_with_its_file(name: str, module: 
         load_own_function(KEY, name)
 
 
+def test_a_function_that_takes_other_arguments_is_an_error_that_says_which_it_is_called_with(module: Path):
+    assert load_own_function(KEY, "my_parts:double", "frames")(4) == 8
+    with pytest.raises(ConfigError, match=r"my_parts\.py has double\(x\); it is called with \(frames, classes\)$"):
+        load_own_function(KEY, "my_parts:double", "frames", "classes")
+
+
 @pytest.mark.parametrize("name", ["no_such_module:f", "no_such.package:f", "sys:exit", "email.no_such:f"])
 def test_a_module_that_is_not_there_is_an_error_that_says_where_to_put_it(name: str):
     with pytest.raises(ConfigError, match=f"{KEY}: {name}: there is no module .* beside main.py, or .* PYTHONPATH"):

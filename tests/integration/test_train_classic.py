@@ -72,6 +72,17 @@ def test_pictures_of_a_checkpoint_are_drawn_without_training(spiking: Any, tmp_p
     assert spiking.rows() == before
 
 
+def test_data_that_are_prepared_are_not_read_from_the_given_folder_and_that_is_said(
+    spiking: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(spiking, classic(data_dir="/no/such/recordings")) == 0
+    said = [
+        line for line in capsys.readouterr().out.splitlines() if "-data-dir /no/such/recordings is not read" in line
+    ]
+    assert len(said) == 1
+    assert "has been prepared with the same parameters" in said[0]
+
+
 def test_data_that_are_not_prepared_are_prepared_from_the_given_folder(
     spiking: Any, small_recordings: Path, tmp_path: Path
 ) -> None:

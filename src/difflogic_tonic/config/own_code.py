@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,17 +19,33 @@ def is_own_code(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def load_own_function(key: str, name: str) -> Callable[..., Any]:
+def load_own_function(key: str, name: str, *arguments: str) -> Callable[..., Any]:
     """The function `module:function` that the config key `key` names. Its module is run.
 
-    Raises `ConfigError` if there is no such module or function. What the module raises itself is not caught.
+    Raises `ConfigError` if there is no such module or function, or it cannot be called with as many arguments as are
+    named. What the module raises itself is not caught.
     """
     module, _, function_name = name.partition(":")
     source = source_file(key, name)
     function = getattr(importlib.import_module(module), function_name, None)
     if not callable(function):
         raise ConfigError(f"{key}: {name}: {source} has no function {function_name}")
+    if arguments and not _takes(function, len(arguments)):
+        given = f"{function_name}{inspect.signature(function)}"
+        raise ConfigError(f"{key}: {name}: {source} has {given}; it is called with ({', '.join(arguments)})")
     return function
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some that are written in C have none
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def source_digest(key: str, name: str) -> str:

@@ -53,8 +53,8 @@ def count_custom(events: Events, recipe: FrameRecipe, where: str, key: str = KEY
 
 @lru_cache(maxsize=8)
 def load_function(name: str, key: str = KEY) -> Slicer:
-    """The function `module:function`. `ConfigError` if there is no such module or function."""
-    return own_code.load_own_function(key, name)
+    """The function `module:function`. `ConfigError` if there is none that can be called like that."""
+    return own_code.load_own_function(key, name, "events", "H", "W")
 
 
 def source_digest(name: str, key: str = KEY) -> str:

@@ -31,7 +31,7 @@ def own_network(name: str, frame_shape: tuple[int, int, int], classes: int, neur
 
     What the function raises itself is not caught.
     """
-    function = load_own_function(KEY, name)
+    function = load_own_function(KEY, name, "frame_shape", "classes", "neuron")
     with seeded(seed):
         network = function(frame_shape, classes, neuron)
         if isinstance(network, nn.Sequential) and not isinstance(network, StepModule):
@@ -60,7 +60,7 @@ class OwnModel(nn.Module):
         self.name = name
         self.classes = classes
         self.view = view
-        function = load_own_function(MODEL_KEY, name)
+        function = load_own_function(MODEL_KEY, name, "frame_shape", "classes")
         with seeded(seed):
             network = function(frame_shape, classes)
             if not isinstance(network, nn.Module):

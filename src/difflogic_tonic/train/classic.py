@@ -60,9 +60,12 @@ def say(config: TrainConfig, classic: Classic, overrides: Sequence[str]) -> None
 
 
 def prepare_from(classic: Classic, config: TrainConfig, storage: Storage) -> None:
-    """Prepare the dataset from `-data-dir`, unless it is prepared."""
+    """Prepare the dataset from `-data-dir`, unless it is prepared; then that is used, and said."""
     try:
-        find_or_prepare(config, storage)
+        found = find_or_prepare(config, storage)
+        log.info(
+            "-data-dir %s is not read: %s has been prepared with the same parameters", classic.data_dir, found.path
+        )
     except CacheAmbiguous:
         raise
     except CacheMissing:

@@ -32,7 +32,9 @@ def _own_optimizer(name: str, parameters: list[nn.Parameter], rate: float, decay
 
     Also for one with a rate of its own.
     """
-    made = load_own_function("train.optimizer", name)(parameters, rate, decay)
+    made = load_own_function("train.optimizer", name, "parameters", "learning_rate", "weight_decay")(
+        parameters, rate, decay
+    )
     if not isinstance(made, torch.optim.Optimizer):
         raise ConfigError(
             f"train.optimizer: {name} returned {type(made).__name__}; expected an instance of torch.optim.Optimizer"
