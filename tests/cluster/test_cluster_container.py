@@ -103,7 +103,7 @@ class Cluster:
     def finish(self, job: str, epochs: int, *words: object) -> str:
         """What a run that ends by itself printed."""
         process = self.train(job, epochs, *words)
-        text, _ = process.communicate(timeout=300)
+        text, _ = process.communicate(timeout=600)
         assert process.returncode == 0, text
         return text
 
@@ -267,7 +267,7 @@ def test_a_batch_job_in_the_container_saves_on_a_signal_and_is_queued_again(
         wait_for(output, "epoch 2/")
         slurm.command("scancel", "--batch", "--signal=USR1", job)
         wait_for(output, "stopped by USR1 and saved")
-        assert slurm.wait(job) == "COMPLETED", output.read_text()
+        assert slurm.wait(job, seconds=400) == "COMPLETED", output.read_text()
         assert slurm.show(job)["Restarts"] == "1"
     finally:
         slurm.stop()
@@ -278,7 +278,7 @@ def test_a_batch_job_in_the_container_saves_on_a_signal_and_is_queued_again(
 
 
 def wait_for(path: Path, text: str) -> None:
-    end = time.monotonic() + 200
+    end = time.monotonic() + 400
     while not path.exists() or text not in path.read_text():
         assert time.monotonic() < end, f"no {text!r} in {path.read_text() if path.exists() else path}"
         time.sleep(0.1)
@@ -294,7 +294,7 @@ def test_ten_jobs_at_once_stage_the_image_once(cluster: Cluster, build: str) -> 
     environment = cluster.inside(SCRATCH_STORAGE_DIR=str(scratch))
     command = (cluster.checkout / "train.sh", "configs/none.yaml", "job")
     processes = [cluster.start(*command, environment=environment) for _ in range(10)]
-    texts = [process.communicate(timeout=300)[0] for process in processes]
+    texts = [process.communicate(timeout=600)[0] for process in processes]
     assert [process.returncode for process in processes] == [2] * 10, texts
     assert sum(text.count("staged ") for text in texts) == 1
     copies = [path for path in (scratch / "singularity").iterdir() if not path.name.startswith(".")]
