@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from difflogic_tonic.errors import RunError
 from difflogic_tonic.runs.predictions import Answers, Predictions, load_predictions
 
 SCORES = np.array([[0.7, 0.2, 0.1], [0.4, 0.4, 0.2], [0.1, 0.1, 0.8], [0.2, 0.5, 0.3]])
@@ -46,3 +48,22 @@ def test_the_confusion_file_is_plain(tmp_path: Path) -> None:
         "classes": ["a", "b", "c"],
         "recordings": {"confusion": [[1, 0, 0], [1, 0, 0], [0, 1, 1]], "class_accuracy": [1.0, 0.0, 0.5]},
     }
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04K\x01.", b"text"])
+def test_what_is_no_such_file_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "predictions.npz"
+    path.write_bytes(content)
+    with pytest.raises(RunError, match="damaged"):
+        load_predictions(path)
+
+
+def test_one_array_or_others_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.npz"
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+    with pytest.raises(RunError, match="one array"):
+        load_predictions(path)
+    np.savez(path, something=np.arange(3))
+    with pytest.raises(RunError, match="damaged"):
+        load_predictions(path)

@@ -87,7 +87,10 @@ def load_predictions(path: Path) -> Predictions:
     """Read `predictions.npz`. Raises `RunError` with the reason for a file that is not there or damaged."""
     try:
         # opened here: of a damaged file numpy would leave its own open
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("one array, where several by name are expected")
             kinds = {
                 kind: Answers(*(file[f"{kind}_{name}"] for name in _ARRAYS))
                 for kind in KINDS
