@@ -13,8 +13,6 @@ import pytest
 
 from ssh_host import SshHost, ssh_host, sshd  # noqa: F401
 
-pytestmark = pytest.mark.cluster
-
 
 @pytest.fixture
 def variant(tmp_path: Path) -> Path:
@@ -32,7 +30,9 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kills", [pytest.param(3, marks=pytest.mark.cluster), pytest.param(50, marks=pytest.mark.slow)]
+)
 def test_killed_transfers_leave_all_of_a_variant_or_nothing(
     kills: int,
     repository: Path,
