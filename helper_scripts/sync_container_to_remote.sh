@@ -2,7 +2,7 @@
 # usage: helper_scripts/sync_container_to_remote.sh [IMAGE] [--dry-run] [--verify] [--help]
 #
 # Bring a container image to REMOTE_PROJECT_STORAGE_DIR/singularity/ on REMOTE_HOST, as its difflogic.sif.
-# IMAGE is singularity/difflogic.sif of the checkout, or SINGULARITY_CONTAINER, if it is not given.
+# IMAGE is SINGULARITY_CONTAINER, or else singularity/difflogic.sif of the checkout, if it is not given.
 #
 # The image there is replaced when the new one is complete; jobs that are running keep the old one. An interrupted transfer
 # goes on where it was.
@@ -33,8 +33,7 @@ done
 read_settings
 need_absolute REMOTE_PROJECT_STORAGE_DIR "project storage on the cluster"
 if [ -z "$image" ]; then
-    image=$REPOSITORY/singularity/difflogic.sif
-    [ -e "$image" ] || image=${SINGULARITY_CONTAINER:-$image}
+    image=${SINGULARITY_CONTAINER:-$REPOSITORY/singularity/difflogic.sif} # what singularity/build.sh makes
 fi
 [ -f "$image" ] && [ -r "$image" ] || fail "$image: no such image; build it with singularity/build.sh, or name one" 2
 connect
