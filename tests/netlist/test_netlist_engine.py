@@ -36,6 +36,18 @@ def test_all_sixteen_gates_on_all_four_inputs(level):
     assert Engine(netlist, level).answers(corners).tolist() == [row.index(1) for row in expected]
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_all_sixteen_instructions_on_all_four_inputs(level, monkeypatch: pytest.MonkeyPatch):
+    """Not simplified, which would leave some gates out; behind wires, so that no inverter is taken into the count."""
+    monkeypatch.setattr("difflogic_tonic.netlist.engine.simplify", lambda netlist: netlist)
+    nodes = np.arange(2, 18)
+    wired = Netlist(2, [*range(16), *[3] * 16], [*[0] * 16, *nodes], [*[1] * 16, *nodes], nodes + 16, 16)
+    corners = np.tile([[0, 0], [0, 1], [1, 0], [1, 1]], (30, 1))
+    expected = [[gate >> shift & 1 for gate in range(16)] for shift in (3, 2, 1, 0)] * 30
+    for n in (4, 120):  # narrow rows, wide rows
+        assert Engine(wired, level).scores(corners[:n]).tolist() == expected[:n]
+
+
 @given(
     seed=st.integers(0, 2**32),
     n_inputs=st.integers(1, 200),
