@@ -12,6 +12,7 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+OUTSIDE = ("PROJECT_STORAGE_DIR", "SCRATCH_STORAGE_DIR", "SINGULARITY_CONTAINER", "JOB_REPORT")
 
 
 @pytest.fixture(scope="session")
@@ -75,5 +76,7 @@ def importing_environment() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def no_storage_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test must not find, or fill, the storage of whoever runs it."""
-    for name in ("PROJECT_STORAGE_DIR", "SCRATCH_STORAGE_DIR", "SINGULARITY_CONTAINER", "SLURM_RESTART_COUNT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("SLURM_") or name in OUTSIDE:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PROJECT_VARIABLES", "/dev/null")  # nor their helper_scripts/project_variables.local.sh

@@ -1,6 +1,7 @@
 """Several jobs at once: two of one name, sweeps, parts of a preparation, chains, and staging on one node."""
 
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_a_sweep_is_one_array_of_runs_with_names_of_their_own(site: Any, tmp_pat
         assert site.status(f"seeds-seed{task}")["state"] == "finished"
 
 
-def test_parts_of_a_preparation_are_an_array_and_training_follows_it(site: Any) -> None:
+def test_parts_of_a_preparation_are_an_array_one_is_queued_again_and_training_follows_them(site: Any) -> None:
     project = site.root / "parts"
     result = run(
         site,
@@ -59,7 +60,11 @@ def test_parts_of_a_preparation_are_an_array_and_training_follows_it(site: Any) 
     )
     assert result.returncode == 0, result.stderr
     prepare, train = (line.split("job ")[1].split(",")[0].strip() for line in result.stdout.splitlines())
+    site.slurm.wait(f"{prepare}_1", "RUNNING")
+    time.sleep(1)  # wherever it is then: starting, importing, preparing
+    site.slurm.command("scancel", "--batch", "--signal=USR1", f"{prepare}_1")
     assert site.slurm.wait(f"{prepare}_1") == "COMPLETED"
+    assert site.slurm.show(f"{prepare}_1")["Restarts"] == "1"
     assert site.slurm.wait(f"{prepare}_2") == "COMPLETED"
     assert site.slurm.wait(train) == "COMPLETED", site.output("after")
     made = next(project.glob("data/DIGITS_DVS/*/manifest.json"))
