@@ -42,10 +42,11 @@ class Watched:
         return int(self._get(2)), int(self._get(3))
 
     def lost(self, kept: int) -> tuple[int, float]:
-        """Steps and seconds between step `kept` and the last one."""
+        """Steps and seconds between step `kept`, or the start if it is of an earlier process, and the last one."""
         if self.step <= kept:
             return 0, 0.0
-        return self.step - kept, self._get(4 + self.step, "d") - self._get(4 + max(1, kept), "d")
+        since = self._get(4 + kept, "d") or self._get(4, "d")
+        return self.step - kept, self._get(4 + self.step, "d") - since
 
     def count(self, at: int = 0, how: str = "before") -> None:
         """In the process to be watched. With `at`: it dies before, after or half way through that file operation."""
@@ -82,6 +83,7 @@ class Watched:
         def half_a_checkpoint(path: Path, content: bytes) -> None:
             path.write_bytes(content[: len(content) // 2])
 
+        self._set(4, time.monotonic(), "d")
         self.count(at, how)
         checkpoint._write_synced = self._counted(checkpoint._write_synced, at, how, half_a_checkpoint)
         written, between = checkpoint.Checkpoints.write, Saver.between_steps
