@@ -57,6 +57,10 @@ FLOORS: dict[str, dict[str, float]] = {
 LESS_SAVED = {"fmnist32": 1 / 3, "fmnist128": 1 / 3, "mnist": 1 / 3}
 """How much less ours in fp32 should keep for the backward pass than SpikingJelly."""
 
+CHAOTIC = ("resnet18",)
+"""Where one spike more or less changes all gradients: weights that differ by 1e-7 do, and torch's own convolutions in
+another layout. Of these only the loss is compared, roughly."""
+
 WARM_UP = 2
 
 
@@ -114,7 +118,7 @@ def contender(name: str, case: Case, device: torch.device) -> Contender:
     return Contender(lambda: forward(x), network, labels, autocast, device)
 
 
-def check_same(contenders: dict[str, Contender]) -> None:
+def check_same(contenders: dict[str, Contender], chaotic: bool) -> None:
     """Ours and SpikingJelly's in fp32 compute the same thing, or the comparison means nothing.
 
     Step by step it does not: batch normalisation then takes its statistics at every step by itself.
@@ -127,12 +131,14 @@ def check_same(contenders: dict[str, Contender]) -> None:
     for name, other in same.items():
         other.step()
         gap = abs(float(other.loss().detach()) - float(reference.loss().detach()))
-        assert gap < 2e-2, (name, gap)
+        assert gap < (2e-2 if chaotic else 1e-3), (name, gap)
+        if chaotic:
+            continue
         for ours, theirs in zip(reference.network.parameters(), other.network.parameters(), strict=True):
             assert ours.grad is not None
             assert theirs.grad is not None
             distance = float((ours.grad - theirs.grad).norm()) / max(float(ours.grad.norm()), 1e-12)
-            assert distance < 0.5, (name, tuple(ours.shape), distance)
+            assert distance < 0.05, (name, tuple(ours.shape), distance)
 
 
 def saved_bytes(one: Contender) -> int:
@@ -191,7 +197,7 @@ def run_case(name: str, case: Case, variants: list[str], options: argparse.Names
             contenders[variant] = contender(variant, case, device)
         except Unavailable as note:
             print(f"  {name}, {variant}: left out, {note}")
-    check_same(contenders)
+    check_same(contenders, name in CHAOTIC)
     clock = time.process_time if threads == 1 and device.type == "cpu" else time.perf_counter
     saved = {variant: saved_bytes(one) / 2**20 for variant, one in contenders.items()}
     plain = time_rounds(contenders, options.rounds, clock, with_optimizer=False)
