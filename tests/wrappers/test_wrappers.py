@@ -60,6 +60,16 @@ def test_a_wrong_argument_is_answered_before_anything_is_installed(
     assert not (fresh_checkout / ".venv").exists()
 
 
+def test_the_doctor_looks_before_anything_is_installed(fresh_checkout: Path, tmp_path: Path) -> None:
+    places = {f"{name}_STORAGE_DIR": str(tmp_path) for name in ("SCRATCH", "PROJECT")}
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PROJECT_VARIABLES": os.devnull, **places}
+    result = run([fresh_checkout / "check_and_sync_data.sh", "doctor"], env=environment)
+    assert result.stderr == ""
+    assert f"{tmp_path} can be written" in result.stdout
+    assert "no .venv yet; the first run makes it" in result.stdout
+    assert not (fresh_checkout / ".venv").exists()
+
+
 def test_an_old_python_is_refused_by_name(fresh_checkout: Path, tmp_path: Path) -> None:
     for name in ("dirname", "bash", "cat", "cksum", "env", "id"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
