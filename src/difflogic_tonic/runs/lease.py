@@ -6,9 +6,9 @@ be gone: it ran on this host, or in an earlier run of the same SLURM job, whose 
 the job again. Otherwise it expires after EXPIRY_SECONDS without a heartbeat.
 
 Taking over a dead lease renames it away, and the content that came along tells whether it was still the dead one. What
-remains possible where clocks and caches conspire is two runs of a job for a while: the loser sees at its next heartbeat
-that the lease names another, and stops. Their files are whole all the same, as all of them are written under unique
-names and renamed.
+remains possible where locks lie and others come in just then is two runs of a job for a while: the loser sees at its
+next heartbeat that the lease names another, and stops. Their files are whole all the same, as all of them are written
+under unique names and renamed.
 """
 
 import json
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from difflogic_tonic.config import slurm_job_id, slurm_restart_count
 from difflogic_tonic.errors import RunExists
-from difflogic_tonic.storage import Storage, host_of_processes, partial_path, storage_errors
+from difflogic_tonic.storage import Storage, file_lock, host_of_processes, partial_path, storage_errors
 
 HEARTBEAT_SECONDS = 20.0
 EXPIRY_SECONDS = 180.0
@@ -76,7 +76,8 @@ def lease(storage: Storage, job_id: str, on_lost: Callable[[], None] | None = No
     )
     with storage_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _take(path, me, job_id)
+        with file_lock(path.with_name(f".{job_id}.lock")):  # one after another, where locks do not lie
+            _take(path, me, job_id)
     ended = threading.Event()
     beat = threading.Thread(target=_keep_young, args=(path, me, ended, on_lost), name="lease", daemon=True)
     beat.start()
