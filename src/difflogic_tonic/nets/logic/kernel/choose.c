@@ -44,47 +44,12 @@ struct choose_variant {
     void (*backward)(const struct choose_plan *, int64_t column, float *scratch, float *gc, float *gw);
 };
 
-#define LANES 4
-#define NAME(x) x##_base
-#include "vectors.h"
-#include "choose.h"
-#include "vectors_end.h"
-#undef LANES
-#undef NAME
-
-#if defined(__x86_64__)
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define LANES 8
-#define NAME(x) x##_avx2
-#include "vectors.h"
-#include "choose.h"
-#include "vectors_end.h"
-#undef LANES
-#undef NAME
-#pragma GCC pop_options
-
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
-#define LANES 16
-#define NAME(x) x##_avx512
-#include "vectors.h"
-#include "choose.h"
-#include "vectors_end.h"
-#undef LANES
-#undef NAME
-#pragma GCC pop_options
-#endif
+#define BODY "choose.h"
+#include "each.h"
 
 static const struct choose_variant *choose_variant_of(int64_t number)
 {
-#if defined(__x86_64__)
-    if (number == 2)
-        return &choose_avx512;
-    if (number == 1)
-        return &choose_avx2;
-#endif
-    return &choose_base;
+    return PICK(number, choose);
 }
 
 /* For the caller to compare with its own idea of the structure. */

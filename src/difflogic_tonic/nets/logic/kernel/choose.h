@@ -4,6 +4,8 @@
  * of two apart would use a small part of the cache only.
  */
 
+#include "vectors.h"
+
 static void NAME(take_columns)(const float *from, int64_t stride, int64_t rows, float *x)
 {
     for (int64_t i = 0; i < rows; i++)
@@ -130,3 +132,5 @@ static void NAME(choose_backward)(const struct choose_plan *p, int64_t column, f
 }
 
 static const struct choose_variant NAME(choose) = {NAME(choose_forward), NAME(choose_backward)};
+
+#include "vectors_end.h"

@@ -63,42 +63,12 @@ struct tree_variant {
     void (*rows_of_bytes)(const uint8_t *, int64_t, int, int, float *);
 };
 
-#define LANES 4
-#define NAME(x) x##_base
-#include "tree.h"
-#undef LANES
-#undef NAME
-
-#if defined(__x86_64__)
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define LANES 8
-#define NAME(x) x##_avx2
-#include "tree.h"
-#undef LANES
-#undef NAME
-#pragma GCC pop_options
-
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
-#define LANES 16
-#define NAME(x) x##_avx512
-#include "tree.h"
-#undef LANES
-#undef NAME
-#pragma GCC pop_options
-#endif
+#define BODY "tree.h"
+#include "each.h"
 
 static const struct tree_variant *tree_variant_of(int64_t number)
 {
-#if defined(__x86_64__)
-    if (number == 2)
-        return &tree_variant_avx512;
-    if (number == 1)
-        return &tree_variant_avx2;
-#endif
-    (void)number;
-    return &tree_variant_base;
+    return PICK(number, tree_variant);
 }
 
 int conv_plan_size(void)

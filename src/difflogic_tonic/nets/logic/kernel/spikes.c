@@ -84,47 +84,12 @@ static int64_t used_of(const struct spikes_plan *p, int64_t output, int64_t widt
     return left < 0 ? 0 : left < width ? left : width;
 }
 
-#define LANES 4
-#define NAME(x) x##_base
-#include "vectors.h"
-#include "spikes.h"
-#include "vectors_end.h"
-#undef LANES
-#undef NAME
-
-#if defined(__x86_64__)
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define LANES 8
-#define NAME(x) x##_avx2
-#include "vectors.h"
-#include "spikes.h"
-#include "vectors_end.h"
-#undef LANES
-#undef NAME
-#pragma GCC pop_options
-
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
-#define LANES 16
-#define NAME(x) x##_avx512
-#include "vectors.h"
-#include "spikes.h"
-#include "vectors_end.h"
-#undef LANES
-#undef NAME
-#pragma GCC pop_options
-#endif
+#define BODY "spikes.h"
+#include "each.h"
 
 static const struct spikes_variant *spikes_variant_of(int64_t number)
 {
-#if defined(__x86_64__)
-    if (number == 2)
-        return &spikes_avx512;
-    if (number == 1)
-        return &spikes_avx2;
-#endif
-    return &spikes_base;
+    return PICK(number, spikes);
 }
 
 /* For the caller to compare with its own idea of the structure. */

@@ -1,5 +1,7 @@
 /* The parts of a convolution over spikes that depend on the width of vectors. Included once per instruction set. */
 
+#include "vectors.h"
+
 #define WIDE (2 * LANES) /* results of a place at once, with the sums of all taps in the first-level cache */
 #define BROAD (4 * LANES)
 
@@ -185,3 +187,5 @@ static const struct spikes_variant NAME(spikes) = {NAME(forward), NAME(backward)
 
 #undef WIDE
 #undef BROAD
+
+#include "vectors_end.h"

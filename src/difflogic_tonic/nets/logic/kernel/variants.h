@@ -40,31 +40,8 @@ struct variant {
     void (*first_backward)(const void *, const void *, int64_t, const int32_t *, const int32_t *, float *, int);
 };
 
-#define LANES 4
-#define NAME(x) x##_base
-#include "variant.h"
-#undef LANES
-#undef NAME
-
-#if defined(__x86_64__)
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#define LANES 8
-#define NAME(x) x##_avx2
-#include "variant.h"
-#undef LANES
-#undef NAME
-#pragma GCC pop_options
-
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,avx512f,avx512dq,avx512bw,avx512vl")
-#define LANES 16
-#define NAME(x) x##_avx512
-#include "variant.h"
-#undef LANES
-#undef NAME
-#pragma GCC pop_options
-#endif
+#define BODY "variant.h"
+#include "each.h"
 
 /* The fastest set of instructions that this processor has: 0 baseline, 1 AVX2 with FMA and F16C, 2 AVX-512. */
 int logic_best_variant(void)
@@ -85,11 +62,5 @@ int logic_best_variant(void)
 
 static const struct variant *variant_of(int64_t number, int half)
 {
-#if defined(__x86_64__)
-    if (number == 2)
-        return half ? &variant_half_avx512 : &variant_avx512;
-    if (number == 1)
-        return half ? &variant_half_avx2 : &variant_avx2;
-#endif
-    return half ? &variant_half_base : &variant_base;
+    return half ? PICK(number, variant_half) : PICK(number, variant);
 }
