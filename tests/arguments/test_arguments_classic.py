@@ -85,6 +85,14 @@ def test_a_checkpoint_of_our_own_resumes_its_job():
     assert (found.resume, found.job_id, found.override) == ("always", "T4_b8", ["train.amp=auto"])
 
 
+def test_a_model_of_our_own_stands_for_its_job_unless_it_is_to_be_drawn():
+    found = read("--classic fmnist -resume models/T4_b8/last.pt")
+    assert (found.resume, found.job_id) == ("always", "T4_b8")
+    found = read("--classic fmnist -resume models/T4_b8/best.pt -save-es pictures")
+    assert found.resume is None
+    assert "model.weights=models/T4_b8/best.pt" in found.override
+
+
 def test_overrides_and_paths_with_spaces_go_along():
     found = parse(
         train_parser(), ["--classic", "fmnist", "-amp", "-resume", "my runs/it's.pth", "--override", "base.seed=7"]

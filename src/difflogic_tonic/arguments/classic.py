@@ -288,7 +288,7 @@ def _arguments(name: str, program: Program, given: dict[str, Any], parsed: argpa
     config, prepare, job_id, further = program.choose(given)
     overrides = [*_overrides(program, given, further), *further]
     checkpoint = given.get("resume")
-    ours = _own_checkpoint(checkpoint)
+    ours = _own_checkpoint(checkpoint, also_models="save_es" not in given)  # pictures are of the model that is named
     if checkpoint is not None and ours is None:
         key = "model.weights" if "save_es" in given else "train.continue_from"
         overrides.append(f"{key}={_quoted(checkpoint)}")
@@ -317,10 +317,12 @@ def _overrides(program: Program, given: dict[str, Any], further: list[str]) -> I
                 yield f"{key}={_quoted(value) if isinstance(value, str) else value}"
 
 
-def _own_checkpoint(path: str | None) -> str | None:
-    """The job id, if `path` is a checkpoint of this program: …/checkpoints/<job_id>/step-….pt."""
-    match = re.search(r"(?:^|[/\\])checkpoints[/\\]([^/\\]+)[/\\]step-[^/\\]*\.pt$", path or "")
-    return match[1] if match else None
+def _own_checkpoint(path: str | None, also_models: bool) -> str | None:
+    """The job id, if `path` is a checkpoint of this program, …/checkpoints/<job_id>/step-….pt, or one of its models,
+    …/models/<job_id>/best.pt or last.pt: training goes on from the newest checkpoint of that job either way."""
+    kinds = [r"checkpoints/([^/]+)/step-[^/]*", *([r"models/([^/]+)/(?:best|last)"] if also_models else [])]
+    found = (re.search(rf"(?:^|/){kind}\.pt$", path or "") for kind in kinds)
+    return next((match[1] for match in found if match), None)
 
 
 def _quoted(text: str) -> str:
