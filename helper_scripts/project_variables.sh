@@ -12,6 +12,8 @@ if [ -z "${_project_variables_reading:-}" ]; then
     if [ -r "$_project_variables_local" ]; then
         # shellcheck source=/dev/null
         . "$_project_variables_local"
+    elif [ -n "${PROJECT_VARIABLES:-}" ]; then
+        printf 'warning: PROJECT_VARIABLES=%s cannot be read: no settings are taken from it\n' "$PROJECT_VARIABLES" >&2
     fi
     unset _project_variables_local _project_variables_reading
 fi

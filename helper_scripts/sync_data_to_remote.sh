@@ -20,7 +20,7 @@ for word in "$@"; do
     case $word in
     -h | --help) show_help ;;
     --dry-run) DRY_RUN=yes ;;
-    -*) fail "unknown argument $word; see $NAME --help" 2 ;;
+    -* | '') fail "unknown argument '$word'; see $NAME --help" 2 ;;
     *) names+=("$word") ;;
     esac
 done
@@ -41,11 +41,13 @@ complete_here() {
     done
 }
 
+# is_wanted VARIANT NAMES…
 is_wanted() {
-    local name
-    [ ${#names[@]} -gt 0 ] || return 0
-    for name in "${names[@]}"; do
-        [[ $1 == "$name"/* || ($name == */* && $1 == "$name"*) ]] && return
+    local variant=$1 name
+    shift
+    [ $# -gt 0 ] || return 0
+    for name in "$@"; do
+        [[ $variant == "$name"/* || ($name == */* && $variant == "$name"*) ]] && return
     done
     return 1
 }
@@ -76,16 +78,23 @@ send() {
         rm -rf -- $aside" 2>"$WORK/ssh.log" || fail "$variant could not be given its name at $REMOTE_HOST: $(last_line "$WORK/ssh.log")"
 }
 
+# The lines of what is here that any of the NAMES means; all without names.
+list_wanted() {
+    while IFS=$'\t' read -r variant folder; do
+        if is_wanted "$variant" "$@"; then
+            printf '%s\t%s\n' "$variant" "$folder"
+        fi
+    done <"$WORK/here"
+}
+
 read_settings
 need_absolute REMOTE_PROJECT_STORAGE_DIR "project storage on the cluster"
 complete_here | LC_ALL=C sort >"$WORK/here"
-while IFS=$'\t' read -r variant folder; do
-    if is_wanted "$variant"; then
-        printf '%s\t%s\n' "$variant" "$folder"
-    fi
-done <"$WORK/here" >"$WORK/wanted"
-[ -s "$WORK/wanted" ] || fail "no complete prepared dataset ${names[*]:-} here; ./check_and_sync_data.sh shows what there is, \
-./prepare_data.sh makes one" 4
+for name in "${names[@]:-}"; do # each by itself: one that is mistyped must not go unnoticed beside others
+    [ -n "$(list_wanted ${name:+"$name"})" ] || fail "no complete prepared dataset $name${name:+ }here; \
+./check_and_sync_data.sh shows what there is, ./prepare_data.sh makes one" 4
+done
+list_wanted "${names[@]}" >"$WORK/wanted"
 connect
 
 n_sent=0 n_there=0

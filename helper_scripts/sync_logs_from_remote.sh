@@ -44,7 +44,7 @@ to=${to:-${PROJECT_STORAGE_DIR:-${SCRATCH_STORAGE_DIR:-$REPOSITORY/storage}}/fro
 connect
 
 # Of the named jobs everything, of others nothing; without names everything.
-filters=(--exclude='*.tmp-*' --exclude='.*.lock')
+filters=(--exclude='*.tmp-*' --exclude='.*.lock' --exclude='.*.lease*')
 for job in "${jobs[@]}"; do
     filters+=(--include="/$job/" --include="/$job/**")
 done
@@ -61,11 +61,15 @@ fetch() {
     [ -z "$DRY_RUN" ] || listed | sed "s/would send/would fetch $what:/"
 }
 
-places=("$REMOTE_PROJECT_STORAGE_DIR" "${parts[@]/#/$REMOTE_PROJECT_STORAGE_DIR/}" ${REMOTE_CODE_DIR:+"${REMOTE_CODE_DIR%/}"})
+places=("$REMOTE_PROJECT_STORAGE_DIR" "${parts[@]/#/$REMOTE_PROJECT_STORAGE_DIR/}" "${jobs[@]/#/$REMOTE_PROJECT_STORAGE_DIR/runs/}" ${REMOTE_CODE_DIR:+"${REMOTE_CODE_DIR%/}"})
 words=$(for place in "${places[@]}"; do quoted "$place" && printf ' '; done)
 remote "for place in $words; do if [ -d \"\$place\" ]; then printf '%s\n' \"\$place\"; fi; done" >"$WORK/folders"
 grep -qxF -- "$REMOTE_PROJECT_STORAGE_DIR" "$WORK/folders" ||
     fail "$HOST has no folder $REMOTE_PROJECT_STORAGE_DIR; check REMOTE_PROJECT_STORAGE_DIR" 2
+for job in "${jobs[@]}"; do
+    grep -qxF -- "$REMOTE_PROJECT_STORAGE_DIR/runs/$job" "$WORK/folders" ||
+        fail "$HOST has no job $job in $REMOTE_PROJECT_STORAGE_DIR/runs; nothing was fetched" 2
+done
 for part in "${parts[@]}"; do
     fetch "$part" "$REMOTE_PROJECT_STORAGE_DIR/$part" "$to/$part" "${filters[@]}"
 done

@@ -125,11 +125,12 @@ end_batch() {
     exec sleep 600
 }
 
-# What preparing and staging have made so far: they make few files, each whole.
+# What preparing and staging have made so far: they make few files, each whole. That one goes away while `find` looks, as
+# other jobs rename theirs, must not keep this job from being queued again. The last / follows a link.
 count_files() {
     local place
     for place in "${PROJECT_STORAGE_DIR:-$REPOSITORY/storage}" "${SCRATCH_STORAGE_DIR:-$REPOSITORY/storage}"; do
-        [ ! -d "$place/data" ] || find "$place/data" -type f
+        [ ! -d "$place/data" ] || find "$place/data/" -type f 2>/dev/null || true
     done | wc -l
 }
 

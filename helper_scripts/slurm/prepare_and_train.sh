@@ -11,8 +11,17 @@ REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck source=helper_scripts/project_variables.sh
 . "$REPOSITORY/helper_scripts/project_variables.sh"
 
-if [ $# -lt 3 ] || [ "$1" = --help ]; then
+usage() {
     sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+}
+
+case ${1:-} in -h | --help)
+    usage
+    exit 0
+    ;;
+esac
+if [ $# -lt 3 ]; then
+    usage >&2
     exit 2
 fi
 prepare=$1

@@ -181,10 +181,12 @@ def test_a_damaged_copy_is_replaced_and_other_variants_are_left_alone(
 
 
 def test_a_dataset_that_is_not_here_is_an_error(repository: Path, ssh_host: SshHost, prepared: Path) -> None:  # noqa: F811
-    process = start(repository, ssh_host, "sync_data_to_remote", "NMNIST", PROJECT_STORAGE_DIR=str(prepared))
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 4
-    assert errors.startswith("error: no complete prepared dataset NMNIST here; ./check_and_sync_data.sh shows")
+    for words in (["NMNIST"], ["FOLDER", "NMNIST"]):  # also beside one that is here
+        process = start(repository, ssh_host, "sync_data_to_remote", *words, PROJECT_STORAGE_DIR=str(prepared))
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 4
+        assert errors.startswith("error: no complete prepared dataset NMNIST here; ./check_and_sync_data.sh shows")
+    assert list(ssh_host.root.iterdir()) == []
 
 
 def test_an_interrupted_image_is_gone_on_with(repository: Path, ssh_host: SshHost, tmp_path: Path) -> None:  # noqa: F811
@@ -217,6 +219,7 @@ def test_logs_come_here_and_nothing_is_removed_on_either_side(
         remote / "runs" / "job_1" / "tensorboard" / "events": "curve",
         remote / "runs" / "job_1" / "status.json.tmp-host-1-1": "half",
         remote / "runs" / "job_2" / "log.txt": "second",
+        remote / "runs" / ".job_2.lease": "who trains it there",
         remote / "models" / "job_1" / "best.pt": "weights",
         remote / "checkpoints" / "job_1" / "step.pt": "checkpoint",
         ssh_host.root / "code here" / "slurm-7.out": "output of a job",
@@ -236,4 +239,7 @@ def test_logs_come_here_and_nothing_is_removed_on_either_side(
         "models/job_1/best.pt", "slurm/slurm-7.out",
     }  # fmt: skip
     assert sync(repository, ssh_host, "sync_logs_from_remote", "--to", here).startswith("0 files fetched (0 B)")
+    process = start(repository, ssh_host, "sync_logs_from_remote", "job_1", "job_l", "--to", here)
+    assert "has no job job_l in " in process.communicate(timeout=60)[1]
+    assert process.returncode == 2
     assert {path: path.read_text() for path in made} == made

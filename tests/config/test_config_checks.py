@@ -238,6 +238,8 @@ def test_storage_places_follow_each_other_and_default_to_the_checkout(repository
 
 
 def test_a_relative_storage_place_is_refused() -> None:
+    with pytest.raises(ConfigError, match="PROJECT_STORAGE_DIR=~nosuchuser/x: no such user"):
+        environment_storage({"PROJECT_STORAGE_DIR": "~nosuchuser/x"})
     with pytest.raises(ConfigError, match=r"SCRATCH_STORAGE_DIR=scratch: not absolute; export SCRATCH_STORAGE_DIR=/"):
         environment_storage({"SCRATCH_STORAGE_DIR": "scratch"})
 

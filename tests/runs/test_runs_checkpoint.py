@@ -12,7 +12,7 @@ import torch
 
 from difflogic_tonic.errors import CheckpointCorrupt, StorageError, StorageFull
 from difflogic_tonic.runs.checkpoint import Checkpoints, Position, pack
-from difflogic_tonic.storage import Storage
+from difflogic_tonic.storage import Place, Storage
 
 FullDisk = Callable[[int], AbstractContextManager[None]]
 
@@ -192,3 +192,12 @@ def test_old_checkpoints_that_cannot_be_removed_are_a_warning(
             checkpoints.write(shared_storage.scratch, Position(step), content(step))
     assert checkpoints.verified == Position(3)
     assert caplog.text.count("an old checkpoint cannot be removed") == 1
+
+
+def test_scratch_is_tidied_while_the_other_place_cannot_be_looked_at(storage: Storage) -> None:
+    gone = Place("project", storage.project.root.parent / ("a" * 300))  # no file system has such a name: stat fails
+    checkpoints = Checkpoints(Storage(storage.scratch, gone), "job")
+    for step in range(1, 5):
+        checkpoints.write(storage.scratch, Position(step), content(step))
+    steps = [name.split("-")[1] for name in files(checkpoints.folder(storage.scratch))]
+    assert steps == ["000000003", "000000004"]

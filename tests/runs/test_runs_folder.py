@@ -9,7 +9,15 @@ import yaml
 
 from difflogic_tonic.config.train import TrainConfig
 from difflogic_tonic.errors import RunExists, StorageError, StorageFull
-from difflogic_tonic.runs.folder import job_folders, open_run, remove_leftovers, set_aside, write_start
+from difflogic_tonic.runs.folder import (
+    RunFolder,
+    check_present,
+    job_folders,
+    open_run,
+    remove_leftovers,
+    set_aside,
+    write_start,
+)
 from difflogic_tonic.runs.log import log_to_file
 from difflogic_tonic.storage import Storage, partial_path
 
@@ -121,3 +129,10 @@ def test_auto_without_a_checkpoint_keeps_results_under_another_name(left: str, s
     open_run(storage, "job", "auto", has_checkpoint=False)
     assert not path.exists()
     assert len(list(path.parent.parent.glob(f"job.old-*/{path.name}"))) == 1
+
+
+def test_a_run_folder_that_cannot_be_looked_at_is_an_outage(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="not there any more"):
+        check_present(RunFolder(tmp_path / "gone"))
+    with pytest.raises(StorageError, match="a name too long"):
+        check_present(RunFolder(tmp_path / ("a" * 300)))

@@ -54,6 +54,18 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     assert check_place("project", tmp_path / "storage")[0].text.endswith("is no folder")
 
 
+def test_a_place_that_cannot_even_be_looked_at_is_a_row_beside_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / ("a" * 300)  # no file system has such a name: stat fails, as it does on a dead mount
+    variables = {"SCRATCH_STORAGE_DIR": str(gone), "PROJECT_STORAGE_DIR": "~nosuchuser/storage", "PATH": ""}
+    assert doctor.run(variables, tmp_path) == 1
+    said = capsys.readouterr().out
+    assert "FAIL  scratch storage  [Errno 36] File name too long" in said
+    assert "FAIL  storage          PROJECT_STORAGE_DIR=~nosuchuser/storage is not absolute" in said
+    assert "Python" in said
+
+
 @pytest.mark.integration
 def test_a_read_only_place(mount: Mount) -> None:  # noqa: F811
     root = mount("read-only", "size=1m,ro")

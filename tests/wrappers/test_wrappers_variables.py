@@ -52,5 +52,14 @@ def test_project_variables_names_another_file_or_none(variables: Path, tmp_path:
     assert sourced(variables, PROJECT_VARIABLES="/dev/null") == ["unset", "unset", "0"]
 
 
+def test_a_file_that_project_variables_names_in_vain_is_said(variables: Path) -> None:
+    command = ["bash", "-c", 'set -eu; . "$1"', "bash", str(variables)]
+    result = subprocess.run(
+        command, capture_output=True, text=True, env={"PROJECT_VARIABLES": "/none", "PATH": "/usr/bin"}
+    )
+    assert result.returncode == 0
+    assert result.stderr == "warning: PROJECT_VARIABLES=/none cannot be read: no settings are taken from it\n"
+
+
 def test_the_local_copy_is_not_under_version_control(repository: Path) -> None:
     assert "helper_scripts/project_variables.local.sh" in (repository / ".gitignore").read_text().splitlines()

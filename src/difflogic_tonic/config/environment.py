@@ -36,7 +36,10 @@ def environment_storage(variables: Mapping[str, str] | None = None) -> StoragePa
         text = environment.get(name, "").strip()
         if not text:
             continue
-        path = Path(text).expanduser()
+        try:
+            path = Path(text).expanduser()
+        except RuntimeError:
+            raise ConfigError(f"environment variable {name}={text}: no such user; export an absolute path") from None
         if not path.is_absolute():
             raise ConfigError(f"environment variable {name}={text}: not absolute; export {name}={path.absolute()}")
         places[name] = path

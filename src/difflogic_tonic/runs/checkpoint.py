@@ -78,12 +78,12 @@ class Checkpoints:
     def n_bytes(self, place: Place) -> int:
         """What the checkpoints in one place take up now."""
         with storage_errors(self.folder(place)):
-            return sum(file.path.stat().st_size for file in self.find() if file.place == place)
+            return sum(file.path.stat().st_size for file in self.find(place))
 
-    def find(self) -> list[Found]:
-        """Checkpoint files of both places, newest first, scratch before project."""
+    def find(self, *places: Place) -> list[Found]:
+        """Checkpoint files of `places` (default: of both), newest first, scratch before project."""
         found = []
-        for place in self._places:
+        for place in places or self._places:
             for path in sorted(self.folder(place).glob("step-*.pt")):
                 if _NAME.fullmatch(path.name):
                     position, digest = _parse(path.name)
@@ -148,7 +148,7 @@ class Checkpoints:
         return [path for place in self._places for path in self.folder(place).glob(f"*{_DAMAGED}")]
 
     def _prune(self, place: Place) -> None:
-        files = [file.path for file in self.find() if file.place == place]
+        files = [file.path for file in self.find(place)]  # not the other place, which may be away
         good = [path for path in files if path in self._verified]
         if len(good) < KEEP:
             return

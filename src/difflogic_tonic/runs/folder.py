@@ -133,7 +133,9 @@ def check_present(folder: RunFolder) -> None:
 
     A place that was unmounted leaves an empty folder; what is written into that is hidden when the place comes back.
     """
-    if not folder.path.is_dir():
+    with storage_errors(folder.path):
+        present = folder.path.is_dir()
+    if not present:
         raise StorageError(f"{folder.path} is not there any more: project storage went away")
 
 

@@ -66,14 +66,7 @@ def lease(storage: Storage, job_id: str, on_lost: Callable[[], None] | None = No
     `on_lost` is called, once and from a thread, if another process takes over all the same.
     """
     path = lease_path(storage, job_id)
-    me = Holder(
-        secrets.token_hex(8),
-        host_of_processes(),
-        os.getpid(),
-        _born(os.getpid()),
-        slurm_job_id(),
-        slurm_restart_count(),
-    )
+    me = this_process()
     with storage_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(path.with_name(f".{job_id}.lock")):  # one after another, where locks do not lie

@@ -26,6 +26,7 @@ REASONS = {
     errno.ESTALE: "went away (stale network file handle)",
     errno.ENAMETOOLONG: "has a name too long for its file system",
     errno.ENOTCONN: "is not connected",
+    errno.ESHUTDOWN: "is not connected (its server has ended the connection)",
     errno.ETIMEDOUT: "does not answer (timed out)",
     errno.EHOSTDOWN: "does not answer (its server is down)",
     errno.EREMOTEIO: "has an input/output error on its server",

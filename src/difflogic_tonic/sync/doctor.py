@@ -5,6 +5,7 @@ said to hang and the others go on.
 """
 
 import json
+import os
 import queue
 import sys
 import threading
@@ -70,7 +71,7 @@ def places(variables: Mapping[str, str], root: Path) -> tuple[Path, Path]:
     """Scratch and project storage, as `config.environment_storage` has them, which needs more than Python."""
     named = [variables.get(f"{name}_STORAGE_DIR", "").strip() for name in ("SCRATCH", "PROJECT")]
     fallback = next((text for text in reversed(named) if text), str(root / "storage"))
-    scratch, project = (Path(text or fallback).expanduser() for text in named)
+    scratch, project = (Path(os.path.expanduser(text or fallback)) for text in named)  # what it does not know stays
     return scratch, project
 
 
@@ -85,6 +86,9 @@ def examine(checks: Mapping[str, Check], seconds: float = CHECK_SECONDS) -> Iter
             found = answer.get(timeout=seconds)
         except queue.Empty:
             yield Finding(name, "failure", f"does not answer in {seconds:.0f} s", "ask whoever runs this machine")
+            continue
+        if isinstance(found, OSError):  # as of a network file system whose server has gone
+            yield Finding(name, "failure", str(found), "mend it, or ask whoever runs this machine")
             continue
         if isinstance(found, Exception):
             raise found

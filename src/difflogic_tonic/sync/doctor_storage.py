@@ -28,7 +28,7 @@ def check_places(variables: Mapping[str, str], scratch: Path, project: Path) -> 
     unset = [name for name in VARIABLES.values() if not variables.get(name, "").strip()]
     for name in VARIABLES.values():
         text = variables.get(name, "").strip()
-        if text and not Path(text).expanduser().is_absolute():
+        if text and not os.path.isabs(os.path.expanduser(text)):
             return [Finding("storage", "failure", f"{name}={text} is not absolute", f"export {name}=/an/absolute/path")]
     how = "set them in helper_scripts/project_variables.local.sh, a copy of helper_scripts/project_variables.sh"
     if unset:

@@ -1,0 +1,35 @@
+"""Parts of the job scripts that can be looked at without SLURM."""
+
+import subprocess
+from pathlib import Path
+
+
+def test_prepared_files_are_counted_behind_a_link_and_while_others_rename_theirs(
+    repository: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "disk" / "NMNIST").mkdir(parents=True)
+    (tmp_path / "disk" / "NMNIST" / "shard").touch()
+    (tmp_path / "data").symlink_to("disk")
+    # As `find` ends when a folder goes away under it.
+    script = """
+        set -euo pipefail
+        . "$1"
+        find() { command find "$@"; return 1; }
+        position=files-$(count_files)
+        echo "$position"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", repository / "helper_scripts" / "slurm" / "batch.sh"],
+        env={"PATH": "/usr/bin:/bin", "REPOSITORY": str(tmp_path), "PROJECT_STORAGE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "files-1\n"), done.stderr
+
+
+def test_help_of_the_chain_is_no_failure(repository: Path) -> None:
+    script = repository / "helper_scripts" / "slurm" / "prepare_and_train.sh"
+    done = subprocess.run([script, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "PREPARE_CONFIG CONFIG JOB_ID" in done.stdout
+    assert subprocess.run([script, "one"], capture_output=True).returncode == 2
