@@ -6,6 +6,10 @@ REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 if [ ! -f "$REPOSITORY/main.py" ] && [ -n "${SLURM_SUBMIT_DIR:-}" ]; then
     REPOSITORY=$SLURM_SUBMIT_DIR
 fi
+if [ ! -f "$REPOSITORY/main.py" ]; then
+    printf 'error: %s is no checkout of this project; submit the script from one: cd CHECKOUT && sbatch deploy.sh …\n' "$REPOSITORY" >&2
+    exit 2
+fi
 # shellcheck source=helper_scripts/environment.sh
 . "$REPOSITORY/helper_scripts/environment.sh"
 run_python deploy.py "$@"

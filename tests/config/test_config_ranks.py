@@ -117,3 +117,13 @@ def test_processes_of_one_machine_share_its_processors():
     place = environment_ranks(without | {"SLURM_CPUS_PER_TASK": "3"})
     assert place is not None
     assert place.threads == 3
+
+
+@pytest.mark.parametrize("other", [{"SLURM_JOB_ID": "12815"}, {"SLURM_JOB_ID": "814", "SLURM_STEP_ID": "1"}])
+def test_jobs_that_come_to_one_port_are_told_apart(other):
+    job = {"SLURM_JOB_ID": "815", "SLURM_STEP_ID": "0"}
+    first, second = environment_ranks(SRUN | job), environment_ranks(SRUN | job | other)
+    assert first is not None
+    assert second is not None
+    assert first.port == second.port
+    assert first.start != second.start

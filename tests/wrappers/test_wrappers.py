@@ -136,6 +136,15 @@ def test_a_spool_copy_finds_the_checkout_through_the_submit_folder(repository: P
     assert "usage: train.sh" in result.stdout
 
 
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_spool_copy_without_a_checkout_says_so(repository: Path, tmp_path: Path, wrapper: str) -> None:
+    shutil.copy(repository / wrapper, tmp_path / "slurm_script")
+    result = run([tmp_path / "slurm_script"], env={**os.environ, "SLURM_SUBMIT_DIR": str(tmp_path)}, cwd="/")
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {tmp_path} is no checkout of this project; submit the script from one: ")
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_second_setup_does_nothing(ready_checkout: Path) -> None:
     before = time.time_ns()
     result = run([ready_checkout / "helper_scripts" / "setup_environment.sh"])

@@ -24,7 +24,8 @@ class RankPlace:
     """One of `world` processes that train together, of which `local_world` are on this machine.
 
     Rank 0 listens on `address`:`port`, or, with `agent`, torchrun does. `start` tells repeated starts of one launcher
-    apart. `threads`: how many this process should compute with; None: as torch chooses.
+    apart, and jobs that come to the same port. `threads`: how many this process should compute with; None: as torch
+    chooses.
     """
 
     rank: int
@@ -87,7 +88,7 @@ def _of_srun(environment: Mapping[str, str]) -> RankPlace:
     node, world = _number(environment, "SLURM_NODEID", 0), _number(environment, "SLURM_STEP_NUM_TASKS")
     local_world = tasks[node] if node < len(tasks) else -(-world // nodes)
     first = first_host(environment.get("SLURM_STEP_NODELIST", "")) if nodes > 1 else LOOPBACK
-    job = _number(environment, "SLURM_JOB_ID") + _number(environment, "SLURM_STEP_ID", 0)
+    job, step = _number(environment, "SLURM_JOB_ID"), _number(environment, "SLURM_STEP_ID", 0)
     return _checked(
         RankPlace(
             rank=_number(environment, "SLURM_PROCID"),
@@ -95,8 +96,8 @@ def _of_srun(environment: Mapping[str, str]) -> RankPlace:
             local_rank=_number(environment, "SLURM_LOCALID"),
             local_world=local_world,
             address=environment.get("MASTER_ADDR") or first,
-            port=_number(environment, "MASTER_PORT", FIRST_PORT + job % N_PORTS),
-            start=environment.get("SLURM_RESTART_COUNT") or "0",
+            port=_number(environment, "MASTER_PORT", FIRST_PORT + (job + step) % N_PORTS),
+            start=f"{job}.{step}.{environment.get('SLURM_RESTART_COUNT') or 0}",
             threads=_threads(environment, local_world),
         ),
         "SLURM_PROCID and SLURM_STEP_NUM_TASKS",
