@@ -51,7 +51,7 @@ list_tasks() {
     if [ -r "${SINGULARITY_CONTAINER:-}" ] && [ ! -d /.singularity.d ]; then
         "$REPOSITORY/helper_scripts/container.sh" "$REPOSITORY/helper_scripts/slurm/sweep_tasks.py" "$sweep"
     else
-        "$REPOSITORY/helper_scripts/setup_environment.sh"
+        "$REPOSITORY/helper_scripts/setup_environment.sh" || return
         "$REPOSITORY/.venv/bin/python" "$REPOSITORY/helper_scripts/slurm/sweep_tasks.py" "$sweep"
     fi
 }

@@ -1,5 +1,6 @@
 """helper_scripts/slurm/sweep.sh without SLURM: what it would run, what it refuses, and one run after another."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -94,6 +95,23 @@ def test_without_sbatch_the_way_to_run_it_here_is_named(ready_checkout: Path, tm
     )
     assert result.returncode == 2
     assert result.stderr == "error: there is no sbatch here; add --local to train the 1 runs one after another\n"
+
+
+def test_an_environment_that_cannot_be_made_is_the_only_error(repository: Path, tmp_path: Path) -> None:
+    for name in ("bash", "dirname", "sed", "cat", "cksum", "env", "id"):  # and no Python
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    checkout = tmp_path / "check out"
+    shutil.copytree(repository / "helper_scripts", checkout / "helper_scripts")
+    shutil.copytree(repository / "requirements", checkout / "requirements")
+    result = subprocess.run(
+        [checkout / "helper_scripts" / "slurm" / "sweep.sh", "any.yaml", "--local"],
+        env={"PATH": str(tmp_path), "PROJECT_VARIABLES": "/dev/null"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: no Python 3.11 or newer found; install one")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.integration
