@@ -137,3 +137,13 @@ def test_labels_do_not_overlap_and_stay_inside(browser: Browser) -> None:
 def test_a_name_with_markup_stays_text(browser: Browser) -> None:
     assert browser.run("document.querySelectorAll('td b').length") == 0
     assert "<b>cnn</b>" in column(browser)
+
+
+def test_without_any_run_to_draw_the_table_still_lists_them(tmp_path: Path, program: Callable[[str], str]) -> None:
+    csv, empty = tmp_path / "dead.csv", tmp_path / "empty.html"
+    head, dead = CSV.splitlines()[2], CSV.splitlines()[-1]
+    csv.write_text(f"{head}\n{dead}\n")
+    draw_dashboard(Namespace(csv=csv, output=empty), StoragePaths(tmp_path, tmp_path))
+    with showing(program("chromium"), tmp_path / "profile", empty) as browser:
+        assert (browser.errors, column(browser)) == ([], ["dead"])
+        assert not browser.run("document.getElementById('none').hidden")

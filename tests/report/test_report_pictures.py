@@ -1,6 +1,7 @@
 """`report.sh run` on run folders made by hand: what can be drawn is drawn, and the rest has a reason."""
 
 import json
+import shutil
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,18 @@ def test_rows_without_what_rows_have_are_drawn_as_far_as_they_go(make_run: MakeR
     names, said = draw("job")
     assert names == set()
     assert "gate histograms" in said
+
+
+def test_a_folder_from_elsewhere_does_not_show_the_network_of_the_job_of_that_name_here(
+    make_run: MakeRun, draw: Callable, tmp_path: Path
+) -> None:
+    files = make_run("job", config=CONFIG % "SNN")
+    copy = shutil.copytree(files.path, tmp_path / "backup" / "job")
+    for folder in (copy, copy.parent / "other"):
+        shutil.copytree(files.path, folder, dirs_exist_ok=True)
+        names, said = draw(str(folder))
+        assert names == {"curves.png"}
+        assert f"{folder} is not the run {folder.name} of {tmp_path}" in said
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

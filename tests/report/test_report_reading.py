@@ -50,6 +50,7 @@ def test_a_missing_summary_of_a_finished_run_is_told(make_run: MakeRun) -> None:
             {"state": "stopped", "epoch": 0, "epochs": 2, "step": 3, "reason": "SIGTERM"},
             "epoch 0 of 2, step 3: SIGTERM",
         ),
+        ({"state": "starting", "step": 3}, "starting from step 3"),
         ({"state": "failed", "reason": "StorageFull: two\nlines"}, "epoch ? of ?, step ?: StorageFull: two lines"),
     ],
 )
@@ -58,7 +59,8 @@ def test_a_run_without_its_end_says_how_far_it_came(make_run: MakeRun, status: d
     files.summary.unlink()
     files.status.write_text(json.dumps(status))
     run = read_run(files.path)
-    assert (run.state, run.reason, run.problems) == (status["state"], reason, ())
+    state = "running" if status["state"] == "starting" else status["state"]
+    assert (run.state, run.reason, run.problems) == (state, reason, ())
 
 
 def test_rows_before_a_cut_are_kept_and_the_cut_is_told(make_run: MakeRun) -> None:
@@ -74,6 +76,16 @@ def test_rows_after_a_damaged_one_are_not_trusted(make_run: MakeRun) -> None:
     files.metrics.write_bytes(b"\n".join([lines[0], b"\xff{", *lines[2:]]))
     run = read_run(files.path)
     assert (len(run.rows), problems(run)) == (1, ["metrics.jsonl: row 2 is damaged; left out, as are 2 after it"])
+
+
+@pytest.mark.parametrize("name", ["kind", "step", "epoch", "time"])
+def test_a_row_that_does_not_say_where_it_belongs_is_damaged(make_run: MakeRun, name: str) -> None:
+    files = make_run()
+    rows = [json.loads(line) for line in files.metrics.read_text().splitlines()]
+    del rows[-1][name]
+    files.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = read_run(files.path)
+    assert (len(run.rows), problems(run)) == (3, ["metrics.jsonl: row 4 is damaged; left out, as are 0 after it"])
 
 
 @pytest.mark.parametrize("n_bytes", [1, 4, 30])

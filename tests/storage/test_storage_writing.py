@@ -121,6 +121,13 @@ def test_a_file_where_the_folder_should_be_is_a_storage_error(tmp_path: Path) ->
         write_text(tmp_path / "file" / "a", "x")
 
 
+def test_a_folder_where_the_file_should_be_is_a_storage_error_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match="has a folder where a file is expected"):
+        write_text(tmp_path / "folder", "x")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
 @pytest.mark.parametrize("write", [write_text, lambda path, text: append_bytes(path, text.encode())])
 def test_a_folder_that_went_away_is_said_and_not_made(write: Callable[[Path, str], None], tmp_path: Path) -> None:
     """An unmounted place leaves an empty folder; what is written there is not in the place."""

@@ -141,6 +141,8 @@ def draw_curves(axes: "Axes", curves: Sequence[Curve], unit: str, below: str) ->
     axes.set_xlabel(below)
     axes.set_ylabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if len(alone := {place for _, places, _ in curves for place in places}) == 1:
+        axes.set_xticks(list(alone))  # no parts of an epoch
     if len(curves) > 1:
         axes.legend(fontsize=8)
 

@@ -12,7 +12,7 @@ from difflogic_tonic.config import StoragePaths
 from difflogic_tonic.errors import RunError, UserError
 from difflogic_tonic.report import curves, gates
 from difflogic_tonic.report.answers import save_calibration, save_class_accuracy, save_confusion, worst_mistakes
-from difflogic_tonic.report.finding import find_run
+from difflogic_tonic.report.finding import find_run, runs_root
 from difflogic_tonic.report.gallery import Gallery
 from difflogic_tonic.report.reading import RecordedRun, read_run
 
@@ -197,6 +197,16 @@ def _draw_spike_rates(run: RecordedRun, gallery: Gallery) -> None:
         )
 
 
+def check_in_storage(run: RecordedRun, places: StoragePaths) -> None:
+    """Raise `RunError` for a run folder from elsewhere: a model of that job id here may be another run's."""
+    here = runs_root(places) / run.job_id
+    if not (here.exists() and here.samefile(run.files.path)):
+        raise RunError(
+            f"{run.files.path} is not the run {run.job_id} of {places.project}, whose models are asked; set "
+            "PROJECT_STORAGE_DIR to the storage that holds both the run and its model"
+        )
+
+
 def draw_inside(run: RecordedRun, gallery: Gallery, places: StoragePaths) -> None:
     """What needs the network, of those that have something to show."""
     if run.value("model.model_type") not in ("SNN", "DiffLogic"):
@@ -209,6 +219,7 @@ def draw_inside(run: RecordedRun, gallery: Gallery, places: StoragePaths) -> Non
     draw: Any = draw_wiring if _is_logic(run) else draw_spiking
     what = "wiring" if _is_logic(run) else "raster, membranes, class scores and spikes of the encoder"
     try:
+        check_in_storage(run, places)
         opened = open_run(run.job_id, "best", choose_device("cpu"), places)
         draw(opened, gallery, _title(run))
     except UserError as error:

@@ -30,6 +30,7 @@ from difflogic_tonic.config.reading import read_yaml
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.runs.folder import RunFolder
 from difflogic_tonic.runs.metrics import Row
+from difflogic_tonic.runs.tags import POSITION
 
 if TYPE_CHECKING:
     from difflogic_tonic.runs.predictions import Predictions
@@ -153,6 +154,8 @@ def read_run(folder: Path) -> RecordedRun:
 def _state_of(status: dict[str, Any], summary: dict[str, Any], rows: list[Row]) -> tuple[State, str]:
     """The state, and where it is not `finished` how far the run came and why it ended."""
     said = status.get("state")
+    if said == "starting":  # nothing is known of it yet but that it lives
+        return "running", f"starting from step {status.get('step', '?')}"
     if summary and said in ("finished", None):
         return "finished", ""
     if said in ("stopped", "failed", "running"):
@@ -189,7 +192,7 @@ def _rows(path: Path, problems: list[Problem]) -> list[Row]:
             row = json.loads(line)
         except ValueError:
             row = None
-        if not isinstance(row, dict) or "kind" not in row or "step" not in row:
+        if not isinstance(row, dict) or any(name not in row for name in POSITION):
             problems.append(
                 Problem(path.name, f"row {number} is damaged; left out, as are {len(lines) - number} after it")
             )

@@ -205,6 +205,13 @@ def save_score_animation(path: Path, title: str, trace: SampleTrace, classes: Se
     return path
 
 
+def score_range(growing: np.ndarray) -> tuple[float, float]:
+    """The ends of an axis with room for every bar; a whole spike where there is none to show."""
+    if not growing.any():
+        return 0.0, 1.0
+    return min(0.0, 1.05 * float(growing.min())), 1.12 * max(float(growing.max()), 1e-6)
+
+
 def _pages(title: str, trace: SampleTrace, steps: Sequence[int], classes: Sequence[str]) -> Iterator["Image"]:
     """One figure, drawn again with other bars at every step: a new one each time would take ten times as long."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -217,7 +224,7 @@ def _pages(title: str, trace: SampleTrace, steps: Sequence[int], classes: Sequen
     axes = figure.add_subplot()
     places = np.arange(trace.growing.shape[1])
     bars = axes.bar(places, trace.growing[0], color=[ORANGE if k == trace.label else BLUE for k in places])
-    axes.set_ylim(min(0.0, 1.05 * float(trace.growing.min())), 1.12 * max(float(trace.growing.max()), 1e-6))
+    axes.set_ylim(*score_range(trace.growing))
     axes.set_xlim(-0.7, len(places) - 0.3)
     if len(classes) <= NAMED_CLASSES:
         long = max(map(len, classes)) > 3

@@ -21,6 +21,7 @@ REASONS = {
     errno.EACCES: "may not be accessed by this user",
     errno.EPERM: "may not be changed by this user",
     errno.ENOTDIR: "has a file where a folder is expected",
+    errno.EISDIR: "has a folder where a file is expected",
     errno.EEXIST: "has a file where a folder is expected",
     errno.EIO: "has an input/output error",
     errno.ESTALE: "went away (stale network file handle)",

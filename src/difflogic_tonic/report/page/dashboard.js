@@ -66,7 +66,7 @@ function powers(first, last) {
 function drawPlot() {
   const plot = $("plot"), up = axisOf(DATA.accuracies, "accuracy"), cost = axisOf(DATA.costs, "cost");
   plot.replaceChildren();
-  const points = here().filter((point) => !hidden.has(point.family) && has(point, up, cost));
+  const points = up && cost ? here().filter((point) => !hidden.has(point.family) && has(point, up, cost)) : [];
   $("none").hidden = points.length > 0;
   if (!points.length) return;
   const ends = (axis) => points.flatMap((p) => [-1, 1].map((side) => mean(p, axis) + side * spread(p, axis)));
@@ -182,7 +182,7 @@ function offerCosts() {  // only what runs of this dataset have; at first what m
   $("cost").replaceChildren();
   for (const axis of costs) element($("cost"), "option", { value: axis.column }, axis.label);
   const common = costs.reduce((best, axis) => (count(axis) > count(best) ? axis : best), costs[0]);
-  $("cost").value = costs.some((axis) => axis.column === before) ? before : common.column;
+  if (common) $("cost").value = costs.some((axis) => axis.column === before) ? before : common.column;
   drawPlot();
 }
 
