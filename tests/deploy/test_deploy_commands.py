@@ -15,6 +15,17 @@ def test_every_command_and_form_has_its_help_and_its_code():
     assert list(deployment.FORMATS) == list(formats.FORMATS)
 
 
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
+def test_a_stream_ends_after_a_time_that_can_be_waited_for(seconds):
+    with pytest.raises(ConfigError, match="expected seconds from 0"):
+        parse(deploy_parser(), ["stream", "-", "--job", "job", f"--idle={seconds}"])
+    assert parse(deploy_parser(), ["stream", "-", "--job", "job", "--idle", "0.5"]).idle == 0.5
+
+
+def test_files_are_named_after_the_job_where_verilog_takes_the_name():
+    assert [commands.file_name(job) for job in ("job_001", "job.1-2", "module", "1st")] == ["job_001", *["model"] * 3]
+
+
 @pytest.mark.parametrize("words", [[], ["export", "job"], ["export", "--format", "netlist"], ["melt", "job"]])
 def test_incomplete_command_lines_are_one_line(words):
     with pytest.raises(ConfigError, match=r"deploy.sh.*--help lists the arguments"):

@@ -79,6 +79,18 @@ def test_the_written_testbench_passes_and_a_changed_gate_fails(program: Program,
 
 
 @pytest.mark.parametrize("readout", ["frame", "mean"])
+def test_a_wrong_class_beside_right_scores_is_found(program: Program, tmp_path: Path, readout: str) -> None:
+    program("iverilog")
+    source = circuit(readout=readout)
+    paths = write_verilog(source, tmp_path, "net")
+    top, right = tmp_path / "net.v", {"frame": "<= class_index;", "mean": "out_class = best;"}[readout]
+    assert top.read_text().count(right) == 1
+    top.write_text(top.read_text().replace(right, right.replace("= ", "= ~")))
+    bits = frames() if readout == "frame" else frames().reshape(4, 15, BITS)
+    assert (open_verilog(source, paths)(bits) == -1).all()
+
+
+@pytest.mark.parametrize("readout", ["frame", "mean"])
 @pytest.mark.parametrize("every", [0, 2])
 def test_verilator_has_no_warning(program: Program, tmp_path: Path, readout: str, every: int) -> None:
     verilator = program("verilator")
@@ -106,6 +118,15 @@ def test_what_yosys_refuses_is_one_line(program: Program, tmp_path: Path) -> Non
     (tmp_path / "broken.v").write_text("module broken_core (input a; endmodule")
     with pytest.raises(UserError, match="yosys did not accept"):
         synthesise([tmp_path / "broken.v"], "broken_core")
+
+
+def test_statistics_of_another_yosys_are_not_read_as_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = '#!/bin/sh\nfor file in read mapped path; do echo "  5 cells" > $file.txt; done\n'
+    (tmp_path / "yosys").write_text(script)
+    (tmp_path / "yosys").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(UserError, match="Number of cells"):
+        synthesise([tmp_path / "net_core.v"], "net_core")
 
 
 def test_without_a_simulator_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

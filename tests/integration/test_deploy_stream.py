@@ -213,7 +213,7 @@ def test_a_recurrent_network_keeps_its_state_from_frame_to_frame(
     assert votes == scores.cumsum(0).argmax(1).tolist()
 
 
-def test_what_cannot_be_streamed_is_one_line(trained: Any, tmp_path: Path) -> None:
+def test_what_cannot_be_streamed_is_one_line(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = tmp_path / "nothing.bin"
     with pytest.raises(RecordingError, match=r"no such recording; expected a file, - for standard input"):
         stream(trained, str(nothing))
@@ -226,6 +226,15 @@ def test_what_cannot_be_streamed_is_one_line(trained: Any, tmp_path: Path) -> No
         stream(trained, str(nothing), "--idle", "3")
     with pytest.raises(ConfigError, match=r"ends in \.gif or \.mp4"):
         stream(trained, str(nothing), "--animation", "film.avi")
+    with pytest.raises(ConfigError, match="no folder"):
+        stream(trained, str(nothing), "--animation", str(tmp_path / "missing" / "film.gif"))
+    with pytest.raises(ConfigError, match="- is for ATIS records, not for --format aedat4"):
+        stream(trained, "-", "--format", "aedat4")
+    with pytest.raises(ConfigError, match="--follow is for a file that grows"):
+        stream(trained, "udp://127.0.0.1:3333", "--follow")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(RecordingError, match="standard input is closed"):
+        stream(trained, "-")
     (tmp_path / "what.xyz").write_bytes(b"12345")
     with pytest.raises(RecordingError, match="give one with --format"):
         stream(trained, str(tmp_path / "what.xyz"))

@@ -20,6 +20,9 @@ NETWORKS: dict[str, str] = {
 }
 """Forms of the networks that do not become circuits."""
 
+LONGEST_IDLE = 10**9
+"""Seconds: what the system waits for without complaint."""
+
 
 def deploy_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
@@ -80,7 +83,11 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", metavar="NAME", help="of the recording; default: what its name and content say")
     parser.add_argument("--follow", action="store_true", help="a file of ATIS records that another program is writing")
     parser.add_argument(
-        "--idle", type=float, default=5.0, metavar="SECONDS", help="without events that end such a stream (default: 5)"
+        "--idle",
+        type=_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="without events that end such a stream (default: 5)",
     )
     parser.add_argument(
         "--batch", type=_at_least_one, default=1, metavar="N", help="classify up to N frames at a time (default: 1)"
@@ -97,6 +104,16 @@ def _at_least_one(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1, e.g. 64")
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_IDLE:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds from 0 to {LONGEST_IDLE}, e.g. 5")
+    return seconds
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:

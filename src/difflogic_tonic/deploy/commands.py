@@ -19,7 +19,7 @@ from difflogic_tonic.deploy.onnx_export import export_onnx, verify_onnx
 from difflogic_tonic.deploy.stream_command import stream
 from difflogic_tonic.deploy.synthesis import synthesise
 from difflogic_tonic.deploy.verify import compare
-from difflogic_tonic.deploy.verilog import core_module
+from difflogic_tonic.deploy.verilog import KEYWORDS, core_module
 from difflogic_tonic.deploy.verilog_files import simplified_with_head, write_verilog
 from difflogic_tonic.errors import ConfigError, ExportDiffers
 from difflogic_tonic.netlist import Engine, count, with_head
@@ -75,7 +75,7 @@ def verify(arguments: Namespace, places: StoragePaths) -> int:
         if name not in CHECKED:
             raise ConfigError(f"--format {name} is not a form of a circuit; verify it alone")
         form = CHECKED[name]
-        missing = [program for program in form.needs if shutil.which(program) is None]
+        missing = [program for program in form.needs if not any(map(shutil.which, program.split(" or ")))]
         if missing and not arguments.format:
             log.warning("%-10s not checked: %s is not installed", f"{name}:", missing[0])
             continue
@@ -147,7 +147,7 @@ def synth(arguments: Namespace, places: StoragePaths) -> int:
 
 def file_name(job_id: str) -> str:
     """What the names of exported files begin with: the job id where C and Verilog take it, else `model`."""
-    return job_id if job_id.isidentifier() and job_id.isascii() else "model"
+    return job_id if job_id.isidentifier() and job_id.isascii() and job_id not in KEYWORDS else "model"
 
 
 COMMANDS: dict[str, Callable[[Namespace, StoragePaths], int]] = {

@@ -18,7 +18,7 @@ class Format:
 
     write   writes the files of a circuit into a folder that exists, under names that begin with the given one
     open    reads (compiles, loads) those files again, and returns what runs them
-    needs   programs without which `open` cannot run them
+    needs   programs without which `open` cannot run them; of "a or b" one is enough
     limit   `verify` stops after so many samples, where running them takes long; None: the whole test set
     """
 
@@ -47,7 +47,7 @@ def _open_netlist(circuit: Circuit, paths: list[Path]) -> Runner:
 
 FORMATS: dict[str, Format] = {
     "netlist": Format(_write_netlist, _open_netlist),
-    "c": Format(write_c, open_c, needs=("cc",)),
+    "c": Format(write_c, open_c, needs=("gcc or cc",)),
     "blif": Format(write_blif, open_blif),
     "aiger": Format(write_aiger, open_aiger),
     "verilog": Format(write_verilog, open_verilog, limit=1000, needs=("iverilog",)),

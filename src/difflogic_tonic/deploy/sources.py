@@ -49,6 +49,10 @@ class Ask:
 
 def open_source(ask: Ask, recipe: FrameRecipe) -> Iterator[Events]:
     """Events piece by piece. RecordingError for what cannot be read, ConfigError for what cannot be asked."""
+    is_live = ask.follow or ask.source == STDIN or ask.source.startswith(UDP)
+    if is_live and ask.format not in (None, "atis"):
+        what = "--follow" if ask.follow else ask.source
+        raise ConfigError(f"{what} is for ATIS records, not for --format {ask.format}")
     if ask.source.startswith(UDP):
         return _in_pieces(_of_records(_datagrams(ask), ask.source), ask.piece)
     if ask.source == STDIN:
@@ -60,8 +64,6 @@ def open_source(ask: Ask, recipe: FrameRecipe) -> Iterator[Events]:
                 f"{path}: no such recording; expected a file, - for standard input, or udp://HOST:PORT"
             )
     if ask.follow:
-        if ask.format not in (None, "atis"):
-            raise ConfigError(f"--follow is for ATIS records, not for --format {ask.format}")
         return _in_pieces(_of_records(_growing(path, ask), str(path)), ask.piece)
     return _in_pieces(iter([_whole(path, ask.format, recipe)]), ask.piece)
 
@@ -107,6 +109,8 @@ def _growing(path: Path, ask: Ask) -> Iterator[bytes]:
 
 
 def _standard_input(ask: Ask) -> Iterator[bytes]:
+    if sys.stdin is None:  # what Python makes of a closed one
+        raise RecordingError("standard input is closed; expected ATIS records of 5 bytes, e.g. some_camera | …")
     descriptor = sys.stdin.fileno()
     while True:
         part = os.read(descriptor, ask.piece * RECORD_BYTES)

@@ -40,8 +40,8 @@ def stream(arguments: Namespace, places: StoragePaths) -> int:
     )
     if arguments.idle != Ask.idle and not (ask.follow or ask.source.startswith(UDP)):
         raise ConfigError("--idle ends a stream that may go on: it goes with --follow or udp://HOST:PORT")
-    if ask.source == STDIN and ask.follow:
-        raise ConfigError("--follow is for a file that grows; standard input ends when its writer does")
+    if ask.follow and (ask.source == STDIN or ask.source.startswith(UDP)):
+        raise ConfigError(f"--follow is for a file that grows; {ask.source} is read as it comes anyway")
     animation = None
     if arguments.animation is not None:
         animation = Animation(arguments.animation, job.circuit.class_names, job.inputs.manifest)

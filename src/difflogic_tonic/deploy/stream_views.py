@@ -96,6 +96,8 @@ class Animation:
             raise ConfigError(f"--animation {path}: expected a name that ends in {' or '.join(MOVING)}")
         if path.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
             raise UserError("ffmpeg is not installed, which writes MP4; install it, or ask for a .gif")
+        if not path.parent.is_dir():  # a stream may take hours, and its animation is written at the end
+            raise ConfigError(f"--animation {path}: no folder {path.parent}; make it first")
         self.path = path
         self.class_names = class_names
         self.manifest = manifest

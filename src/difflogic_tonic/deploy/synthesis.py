@@ -60,5 +60,7 @@ def synthesise(sources: list[Path], top: str, lut_inputs: int = LUT_INPUTS) -> S
 
 def _cells(output: str) -> dict[str, int]:
     """Cells by type of the last statistics in `output`, submodules included."""
+    if "Number of cells:" not in output:  # newer releases print another table; zeros would look like a result
+        raise UserError("yosys prints statistics without `Number of cells:`, as 0.23 has it; use an older release")
     listed = output.rpartition("Number of cells:")[2].partition("\n\n")[0]
     return {cell: int(number) for cell, number in re.findall(r"^\s+(\S+)\s+(\d+)$", listed, re.MULTILINE)}

@@ -51,7 +51,7 @@ def open_verilog(circuit: Circuit, paths: list[Path]) -> "Simulation":
 
 
 class Simulation:
-    """Bits to scores by Icarus Verilog; the class that the circuit names is checked as well."""
+    """Bits to scores by Icarus Verilog; -1, which no network gives, where the circuit names another class."""
 
     def __init__(self, circuit: Circuit, folder: Path, name: str, word: int = 32) -> None:
         self.circuit = circuit
@@ -76,15 +76,24 @@ class Simulation:
         if f"PASS {frames}" not in printed and len(lines) != frames:
             raise UserError(f"simulation of {self.folder / name}.v: {printed.strip().splitlines()[-1]}")
         width, classes = self.headed.score_bits, self.headed.classes
-        values = [int(line, 16) >> self.headed.index_bits for line in lines]
-        scores = np.array([[value >> k * width & (1 << width) - 1 for k in range(classes)] for value in values])
-        return _by_step(scores, bits).astype(np.int32)
+        index = self.headed.index_bits
+        values = [int(line, 16) for line in lines]
+        found = [[value >> index + k * width & (1 << width) - 1 for k in range(classes)] for value in values]
+        scores = _by_step(np.array(found), bits)
+        named = _by_step(np.array([[value & (1 << index) - 1] for value in values]), bits)[..., 0]
+        deciding = scores.cumsum(0) if self.circuit.readout == "mean" else scores
+        scores[named != deciding.argmax(-1)] = -1
+        return scores.astype(np.int32)
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise UserError(f"{command[0]} failed on {self.folder / self.name}.v: {done.stderr.strip()[:300]}")
+            raise UserError(f"{command[0]} failed on {self.folder / self.name}.v: {_first_line(done.stderr)}")
         return done.stdout
+
+
+def _first_line(said: str) -> str:
+    return (said.strip().splitlines() or ["no reason given"])[0][:300]
 
 
 def _bench(headed: Headed, name: str, circuit: Circuit, bits: np.ndarray, latency: int) -> dict[str, str]:
