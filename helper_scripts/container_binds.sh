@@ -35,12 +35,13 @@ bind_path() {
     binds+=(--bind "$path")
 }
 
-# What belongs to the image stays its own.
+# PATH, or the folder in which it is to be made. What belongs to the image stays its own.
 bind_mentioned() {
     local path
     path=$(realpath -s -m "${1/#\~\//$HOME/}")
+    [ -e "$path" ] || path=$(dirname "$path")
     case $path/ in
-    / | /tmp/ | /opt/ | /opt/venv/* | /root/ | /run/ | /boot/ | /var/) return ;;
+    // | /tmp/ | /opt/ | /opt/venv/* | /root/ | /run/ | /boot/ | /var/) return ;;
     /bin/* | /dev/* | /etc/* | /lib*/* | /proc/* | /sbin/* | /sys/* | /usr/*) return ;;
     esac
     if [ -e "$path" ]; then

@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 INSIDE = "/mnt"
 PLACES = ("find-links", "index-url", "extra-index-url")
+SECTIONS = ("global", "install", ":env:")
+"""Those that hold for `pip install`; a later one wins."""
 KEPT = (*PLACES, "cert", "no-index", "pre", "prefer-binary", "proxy", "retries", "timeout", "trusted-host")
 
 
@@ -48,14 +50,14 @@ def main(folder: Path) -> int:
     listed = subprocess.run(command, capture_output=True, text=True)
     if listed.returncode:  # no pip here: the one in the image has its defaults
         return 0
-    rows: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
     for line in listed.stdout.splitlines():
         if match := re.fullmatch(r"([\w:]+)\.([\w-]+)=('.*'|\".*\")", line):
             section, name, text = match.groups()
             name = name.removeprefix("default-")  # PIP_DEFAULT_TIMEOUT is the timeout
-            # Variables win over files, and `install` over `global`.
-            if name in KEPT and (section == ":env:" or name not in rows or section == "install"):
-                rows.setdefault(name, str(ast.literal_eval(text)))
+            if name in KEPT and section in found:
+                found[section][name] = str(ast.literal_eval(text))
+    rows = {name: value for section in SECTIONS for name, value in found[section].items()}
     settings = Settings(folder)
     lines = [f"{name} = {settings.translate(name, value)}\n" for name, value in rows.items()]
     (folder / "pip.conf").write_text("[global]\n" + "".join(lines))

@@ -135,6 +135,13 @@ def test_what_the_arguments_and_the_config_name_is_bound(node: Node, tmp_path: P
     assert binds(words)[3:] == [str(path) for path in (config, prepare, weights, archive, raw)]
 
 
+def test_the_folder_of_an_output_is_bound_and_nothing_of_the_image(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    outputs = (tmp_path / "outside" / "new.csv", tmp_path / "none" / "new.csv", "/new.csv", "/usr/new.csv")
+    words, _ = node.run("c.yaml", "job", "--override", *(f"a.b={path}" for path in outputs))
+    assert binds(words)[3:] == [str(tmp_path / "outside")]
+
+
 def test_a_path_that_no_runtime_can_bind_is_named(node: Node, tmp_path: Path) -> None:
     (tmp_path / "a:b").mkdir()
     process = node.start("c.yaml", "job", SCRATCH_STORAGE_DIR=str(tmp_path / "a:b"))
