@@ -60,6 +60,8 @@ def test_a_run_whose_process_is_gone_is_dead(make_run: MakeRun, sleeper: subproc
     sleeper.wait()
     with pytest.raises(RunError, match=f"dead: .*process {sleeper.pid} is gone.*--resume"):
         follow(files, io.StringIO())
+    set_status(files, pid=sleeper.pid, saves=0)
+    assert "--fresh starts it anew" in str(reason_of_death(read_run(files.path)))
 
 
 def test_of_another_host_nobody_knows_whether_the_process_lives(make_run: MakeRun, sleeper: subprocess.Popen) -> None:

@@ -112,9 +112,13 @@ def reason_of_death(run: RecordedRun) -> str | None:
     pid = run.status.get("pid")
     if run.status.get("host") != socket.gethostname() or not isinstance(pid, int) or _lives(pid):
         return None
+    if run.status.get("saves") == 0:
+        how = "--fresh starts it anew, for it had saved no checkpoint yet"
+    else:
+        how = "--resume goes on from its newest checkpoint"
     return (
         f"{run.job_id} is dead: its status says running, but its process {pid} is gone, killed or lost with its node; "
-        f"last: {run.reason}; ./train.sh {run.files.config} {run.job_id} --resume goes on from its newest checkpoint"
+        f"last: {run.reason}; ./train.sh {run.files.config} {run.job_id} {how}"
     )
 
 
