@@ -64,6 +64,15 @@ def test_a_cell_without_a_finite_number_has_none(cell: str) -> None:
     assert number_in({}, "x") is None
 
 
+def test_a_table_that_a_spreadsheet_program_has_saved_is_the_same(table_file: Path) -> None:
+    before = read_table(table_file)
+    table_file.write_text(CSV, encoding="utf-8-sig")
+    assert read_table(table_file) == before
+    plain = "".join(line for line in CSV.splitlines(keepends=True) if not line.startswith("#"))
+    table_file.write_text(plain, encoding="utf-8-sig")
+    assert read_table(table_file).rows == before.rows
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -71,6 +80,7 @@ def test_a_cell_without_a_finite_number_has_none(cell: str) -> None:
         (b"\xff\xfe\x00", "not text"),
         (b"", "no column job_id"),
         (b"a,b\n1,2\n", "no column job_id"),
+        (b"x" * 200_000, "is no CSV (field larger than"),
         (b"# only\njob_id,model_type\n", "lists no runs"),
     ],
 )

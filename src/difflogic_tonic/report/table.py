@@ -78,14 +78,17 @@ class Point:
 def read_table(path: Path) -> Table:
     """What `aggregate` wrote. Raises `RunError` for a file that is absent, no CSV of runs, or without any run."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheet programs may put a mark before the first letter
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise RunError(f"{path}: {reason}; make it: ./report.sh aggregate RUNS > {path}") from None
     lines = text.splitlines(keepends=True)
     comments = [line[1:].strip() for line in lines if line.startswith("#")]
     reader = csv.DictReader(io.StringIO("".join(line for line in lines if not line.startswith("#"))), restval="")
-    rows = [{name: cell for name, cell in row.items() if name is not None} for row in reader]
+    try:
+        rows = [{name: cell for name, cell in row.items() if name is not None} for row in reader]
+    except csv.Error as error:
+        raise RunError(f"{path} is no CSV ({error}); make one: ./report.sh aggregate RUNS > {path}") from None
     columns = list(reader.fieldnames or ())
     if missing := [name for name in ("job_id", "model_type") if name not in columns]:
         raise RunError(
