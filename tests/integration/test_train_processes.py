@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -183,22 +184,26 @@ def fill(path: Path) -> None:
 
 
 def test_a_disk_that_fills_up_costs_checkpoints_but_not_the_run(laboratory: Any, small_disk: Path) -> None:
-    """Scratch is full after the first checkpoint and project is the same place: a warning, then a clean stop."""
+    """Scratch is full after the first checkpoint and project is the same place: training goes on and says so; a stop,
+    which could not be saved, is an error, and a resume goes on from the newest checkpoint that there was room for."""
     (small_disk / "data").symlink_to(laboratory.scratch / "data")
     laboratory.scratch = laboratory.project = small_disk
     laboratory.write_config("MLP", epochs=LONG, checkpoint_interval_minutes=1e-9)
     child = laboratory.fork()
     child.until("epoch 2/")
-    kept = sorted((small_disk / "checkpoints" / "job").glob("step-*.pt"))
-    assert kept
+    assert sorted((small_disk / "checkpoints" / "job").glob("step-*.pt"))
     fill(small_disk / "fill")
+    child.until("no space left")
+    newest = int(re.findall(r"^epoch (\d+)/", child.text, re.MULTILINE)[-1])
+    child.until(f"epoch {newest + 2}/")
+    child.send("SIGTERM")
     assert child.wait() == 5, child.text
     lines = child.text.splitlines()
     assert lines[-1].startswith("error: no space left")
     assert "--resume" in lines[-1]
     assert "Traceback" not in child.text
     (small_disk / "fill").unlink()
-    child = laboratory.fork("--resume", "--override", "train.epochs=5")
+    child = laboratory.fork("--resume", "--override", f"train.epochs={newest + 4}")
     assert child.wait() == 0, child.text
     steps = [row["step"] for row in laboratory.rows() if row["kind"] == "step"]
     assert steps == sorted(set(steps))
