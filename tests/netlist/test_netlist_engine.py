@@ -157,6 +157,14 @@ def test_a_level_that_this_machine_lacks_is_refused():
         Engine(Netlist(9, [], [], [], [0], 1), "sse9")
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_no_sequences_have_no_scores(level):
+    netlist = Netlist(3, [6], [0], [2], [3, 0, 2, 2], 2, next_state=[3])
+    nothing = np.zeros((4, 0, 2), bool)
+    assert step_scores(netlist, nothing).shape == (4, 0, 2)
+    assert Engine(netlist, level).step_scores(nothing).shape == (4, 0, 2)
+
+
 def test_without_a_library_numpy_computes_the_same_and_one_line_says_so(random_netlist, monkeypatch, caplog):
     def none() -> None:
         raise KernelUnavailable("there is no gcc or cc on the PATH")

@@ -162,7 +162,8 @@ class Engine:
         bits = _to_bits(inputs, form, self.n_bits, n)
         if self.netlist.n_state:
             outputs, after = step(self.netlist, bits, None if state is None else state.bits)
-            found = outputs.reshape(len(bits), self.netlist.classes, -1).sum(2, dtype=np.int32)
+            share = self.netlist.n_outputs // self.netlist.classes
+            found = outputs.reshape(len(bits), self.netlist.classes, share).sum(2, dtype=np.int32)
         else:
             found, after = class_scores(self.netlist, bits), np.zeros((len(bits), 0), bool)
         return found.argmax(1).astype(np.int32) if answers else found, State(len(bits), after)

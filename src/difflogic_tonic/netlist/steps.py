@@ -32,8 +32,8 @@ def step(
 def step_scores(netlist: Netlist, inputs: np.ndarray) -> NDArray[np.int32]:
     """Number of ones among the outputs of each class at each step: int32[T, N, classes] of inputs [T, N, …]."""
     scores = np.empty((len(inputs), inputs.shape[1], netlist.classes), np.int32)
-    state = None
+    state, share = None, netlist.n_outputs // netlist.classes
     for t, frame in enumerate(inputs):
         outputs, state = step(netlist, frame, state)
-        scores[t] = outputs.reshape(len(outputs), netlist.classes, -1).sum(2, dtype=np.int32)
+        scores[t] = outputs.reshape(len(outputs), netlist.classes, share).sum(2, dtype=np.int32)
     return scores
