@@ -39,8 +39,9 @@ begin_batch() {
     mkdir -p "$batch_folder" 2>/dev/null || true # a place that cannot be written is reported by the command
     batch_log=$batch_folder/$SLURM_JOB_ID.log
     export JOB_REPORT=$batch_folder/$SLURM_JOB_ID.report
-    rm -f "$JOB_REPORT"
-    [ -n "${SLURM_RESTART_COUNT:-}" ] || rm -f "$batch_log" # of an older job with this number
+    # A report that cannot be taken away would speak for this start too.
+    rm -f "$JOB_REPORT" 2>/dev/null || JOB_REPORT=${TMPDIR:-/tmp}/$SLURM_JOB_ID.report
+    [ -n "${SLURM_RESTART_COUNT:-}" ] || rm -f "$batch_log" 2>/dev/null || true # of an older job with this number
     # Of several tasks each finds its share by itself.
     [ -n "${OMP_NUM_THREADS:-}" ] || [ "${SLURM_NTASKS:-1}" -gt 1 ] ||
         export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"

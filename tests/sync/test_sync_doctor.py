@@ -119,6 +119,15 @@ def test_an_image_that_is_not_there_and_one_that_nothing_can_run(
     assert finding.text == "neither apptainer nor singularity is installed"
 
 
+def test_an_image_whose_python_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tmp_path / "image.sif"
+    image.touch()
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for answer in ("", "echo hello", "echo '[1]'"):
+        stand_in(tmp_path, "apptainer", answer)
+        assert "does not answer" in only(check_container({"SINGULARITY_CONTAINER": str(image)}), "failure").text
+
+
 def test_packages_that_differ_from_the_lock_files_are_named(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "requirements").symlink_to(repository / "requirements")
     assert check_environment(tmp_path, {})[0].status == "note"

@@ -33,3 +33,25 @@ def test_help_of_the_chain_is_no_failure(repository: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "PREPARE_CONFIG CONFIG JOB_ID" in done.stdout
     assert subprocess.run([script, "one"], capture_output=True).returncode == 2
+
+
+def test_an_old_report_that_cannot_be_taken_away_is_not_read(repository: Path, tmp_path: Path) -> None:
+    # What cannot be removed, also by root: a folder stands for a file in a place that has become read-only.
+    (tmp_path / "slurm" / "7.report").mkdir(parents=True)
+    (tmp_path / "scontrol").write_text("#!/bin/sh\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    script = 'set -euo pipefail; . "$1"; begin_batch; echo "$JOB_REPORT"; printenv JOB_REPORT'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", repository / "helper_scripts" / "slurm" / "batch.sh"],
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "PROJECT_STORAGE_DIR": str(tmp_path),
+            "SLURM_JOB_ID": "7",
+            "SLURM_TASK_PID": "1",
+            "SLURM_JOB_END_TIME": "0",
+            "TMPDIR": "/elsewhere",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "/elsewhere/7.report\n" * 2), done.stderr

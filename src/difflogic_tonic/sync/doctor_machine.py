@@ -93,8 +93,12 @@ def check_container(variables: Mapping[str, str]) -> list[Finding]:
         return [
             Finding("container", "failure", f"{image} does not run: {reason}", "build it again: singularity/build.sh")
         ]
-    found = json.loads(answer.splitlines()[-1])
-    torch = found["packages"].get("torch")
+    try:
+        found = json.loads(answer.splitlines()[-1])
+        torch = found["packages"].get("torch")
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError):
+        fix = "build it again: singularity/build.sh"
+        return [Finding("container", "failure", f"{image}: its python3 does not answer", fix)]
     if torch is None:
         return [Finding("container", "failure", f"{image} has no torch", "build it again: singularity/build.sh")]
     return [Finding("container", "ok", f"{image} runs: Python {found['python']}, torch {torch}")]
