@@ -119,6 +119,13 @@ def test_a_pixel_off_the_sensor_and_time_that_runs_back_are_errors():
         framer.take(make_events([0], [0], [10**6], [0]))
 
 
+def test_a_gap_that_no_memory_has_room_for_is_an_error():
+    framer = Framer(FrameRecipe(SENSOR, slice_by="time", slice_size=1))
+    framer.take(make_events([0], [0], [0], [0]))
+    with pytest.raises(RecordingError, match="the stream: would become"):
+        framer.take(make_events([0], [0], [2**40], [0]))
+
+
 @pytest.mark.parametrize(
     "slicing",
     [

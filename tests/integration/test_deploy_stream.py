@@ -213,6 +213,19 @@ def test_a_recurrent_network_keeps_its_state_from_frame_to_frame(
     assert votes == scores.cumsum(0).argmax(1).tolist()
 
 
+def test_what_was_seen_before_a_damaged_datagram_is_not_lost(
+    trained: Any, small_recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = recording_of(small_recordings, 1).read_bytes()
+    port = free_port()
+    sender = when_listening(port, [bytes(4) + data[:1000], bytes(3) + b"\1" + data[1000:1003]])
+    with pytest.raises(RecordingError, match="a datagram of 7 bytes"):
+        stream(trained, f"udp://127.0.0.1:{port}", "--quiet", "--animation", str(tmp_path / "seen.gif"))
+    sender.join()
+    assert "200 events, 1 frames" in capsys.readouterr().out
+    assert (tmp_path / "seen.gif").is_file()
+
+
 def test_what_cannot_be_streamed_is_one_line(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = tmp_path / "nothing.bin"
     with pytest.raises(RecordingError, match=r"no such recording; expected a file, - for standard input"):

@@ -12,7 +12,7 @@ from difflogic_tonic.deploy.job import Job, open_job
 from difflogic_tonic.deploy.sources import STDIN, UDP, Ask, open_source
 from difflogic_tonic.deploy.stream import Answers, Classifier, Totals, classify
 from difflogic_tonic.deploy.stream_views import Animation, Lines, Screen
-from difflogic_tonic.errors import ConfigError
+from difflogic_tonic.errors import ConfigError, RecordingError
 from difflogic_tonic.events.atis import RECORD_BYTES
 from difflogic_tonic.events.live import AtisStream, Framer
 from difflogic_tonic.events.recipe import FrameRecipe, recipe_from_parameters
@@ -51,12 +51,17 @@ def stream(arguments: Namespace, places: StoragePaths) -> int:
     _warm_up(job, engine, recipe)
     classifier = Classifier(job.circuit, engine)
     totals = Totals()
+    broken: RecordingError | None = None
     try:
         classify(open_source(ask, recipe), framer, classifier, arguments.batch, _all_of(views), totals)
     except KeyboardInterrupt:
         log.info("stopped")
     except BrokenPipeError:  # whoever read the lines has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except RecordingError as error:  # what was seen until then is shown first
+        if not totals.frames:
+            raise
+        broken = error
     totals.events = framer.n_seen
     if isinstance(terminal, Screen):
         terminal.finish()
@@ -66,6 +71,8 @@ def stream(arguments: Namespace, places: StoragePaths) -> int:
         log.info("%s%s", animation.path, cut)
     for line in summary(totals, job.circuit.class_names):
         log.info("%s", line)
+    if broken is not None:
+        raise broken
     return 0
 
 

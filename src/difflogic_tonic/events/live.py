@@ -12,7 +12,7 @@ import numpy.typing as npt
 from difflogic_tonic.errors import ConfigError, RecordingError
 from difflogic_tonic.events import live_kernels
 from difflogic_tonic.events.atis import RECORD_BYTES
-from difflogic_tonic.events.framing import check_inside, numbers_of
+from difflogic_tonic.events.framing import check_inside, most_frames_of, numbers_of, too_many
 from difflogic_tonic.events.kernels import _memory, fill_frames
 from difflogic_tonic.events.live_kernels import Sieve
 from difflogic_tonic.events.recipe import FrameRecipe
@@ -132,6 +132,8 @@ class Framer:
 
     def _slices(self, count: int, rest_to_last: bool) -> npt.NDArray[np.int64]:
         """First event and end of the frames before frame `count` that were not given out yet."""
+        if count - self._next > most_frames_of(self.recipe):
+            raise too_many(count, self.recipe, "the stream")
         starts = np.arange(self._next, max(self._next, count), dtype=np.int64) * self._stride
         ends = starts + self.recipe.slice_size
         if not self._by_time:
