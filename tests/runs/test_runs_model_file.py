@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from difflogic_tonic.errors import RunError, StorageFull
+from difflogic_tonic.errors import RunError, StorageError, StorageFull
 from difflogic_tonic.runs.model_file import ModelFile, load_model, save_model
 
 
@@ -50,3 +50,14 @@ def test_something_else_is_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "best.pt").write_bytes(content)
     with pytest.raises(RunError, match=r"best\.pt is not a model of this project or is damaged"):
         load_model(tmp_path / "best.pt")
+
+
+def test_a_place_that_goes_away_while_its_folder_is_made_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: Path, *arguments: object, **options: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", gone)
+    with pytest.raises(StorageError, match=r"is not there \(any more\); best\.pt could not be written"):
+        save_model(tmp_path / "models" / "job" / "best.pt", model(1.0))

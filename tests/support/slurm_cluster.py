@@ -98,7 +98,9 @@ class Slurm:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs to talk to this SLURM; without what another SLURM may have set for this one."""
-        rest = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_", "SRUN_"))}
+        # torch tells its children where its own compiler works, which a container does not see
+        left_out = ("SLURM_", "SBATCH_", "SRUN_", "TORCHINDUCTOR_")
+        rest = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
         return rest | {"SLURM_CONF": str(self.folder / "slurm.conf")}
 
     def start(self) -> "Slurm":

@@ -14,7 +14,7 @@ from difflogic_tonic.cache.manifest import SPLITS, Manifest, Recordings, split_f
 from difflogic_tonic.cache.publish import complete_manifest, copy_variant, lock_path, publish
 from difflogic_tonic.cache.splits import ShardPlan, assign_splits, check_test_keys, plan_shards
 from difflogic_tonic.config import DatasetFacts, PrepareConfig, SensorSize
-from difflogic_tonic.errors import CacheCorrupt, ConfigError
+from difflogic_tonic.errors import CacheCorrupt, ConfigError, StorageError
 from difflogic_tonic.storage import Place, Storage, check_space, file_lock, reap_leftovers, storage_errors
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ def _build_unlocked(variant: _Variant, storage: Storage, home: Place, progress: 
         built = _build_in(variant, storage, partial, plans, plans, progress)
         manifest = _manifest(variant, built)
         publish(partial, final, manifest, replace=variant.config.data.reset_cache)
-    except (FileNotFoundError, CacheCorrupt):
-        # A racing writer renamed the folder under us, so that a file or a shard just written was not found: then the
-        # variant is published, with the bytes that ours has.
+    except (FileNotFoundError, StorageError, CacheCorrupt):
+        # A racing writer renamed the folder under us, so that a file or a shard just written was not found, or its
+        # folder was not: then the variant is published, with the bytes that ours has.
         manifest_of_other = _published_by_other(final)
         if manifest_of_other is None:
             raise
@@ -184,7 +184,7 @@ def _build_part(variant: _Variant, storage: Storage, home: Place, progress: bool
     try:
         _build_in(variant, storage, partial, plans, mine, progress)
         there = {entry.name for entry in os.scandir(partial)}
-    except (FileNotFoundError, CacheCorrupt):
+    except (FileNotFoundError, StorageError, CacheCorrupt):
         if _published_by_other(final) is None:
             raise
         return True

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from difflogic_tonic.errors import RunError
+from difflogic_tonic.errors import RunError, StorageError
 from difflogic_tonic.runs.checkpoint import pack
 from difflogic_tonic.storage import atomic_write, storage_errors
 
@@ -42,8 +42,11 @@ def save_model(path: Path, model: ModelFile) -> None:
     """Write `model` to `path`, whole or not at all. Raises `StorageFull` or `StorageError`."""
     # Not asdict: it would copy every tensor.
     content = {name: getattr(model, name) for name in model.__dataclass_fields__}
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # its place goes away, or comes back, this moment
+        raise StorageError(f"{path.parent} is not there (any more); {path.name} could not be written") from error
     # Packed in memory: torch.save into a file on a full disk hides the OSError behind a RuntimeError of its own.
     packed = pack(content)
     with atomic_write(path, len(packed)) as partial:
