@@ -91,9 +91,11 @@ def _load(path: Path) -> dict[str, Any]:
     """The fields of a file whose checksum is right."""
     try:
         with storage_errors(path):
-            content = path.read_bytes()
+            content = path.read_bytes() if not path.is_dir() else None
+        if content is None:
+            raise FileNotFoundError(path)
         values = json.loads(content)
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise NetlistCorrupt(f"no netlist at {path}; expected a .json file written by an export") from None
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"not JSON: {error}") from None
