@@ -206,8 +206,10 @@ DEEP = {"architecture": "8C5-MP2-16C5-MP2-FC10", "steps": 120, "threshold": 0.5}
 
 
 CONFINED = """
-import resource, sys
+import resource, sys, threading
 from pathlib import Path
+
+threading.stack_size(1 << 20)  # stacks of threads count: eight times as much each, unless somebody says so
 
 import torch
 
@@ -241,7 +243,7 @@ def limited(laboratory: Any, repository: Path, n_bytes: int, warming_up: Path, j
     return subprocess.run(
         [sys.executable, "-c", CONFINED, *arguments],
         cwd=repository,
-        env=os.environ | places | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | places | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
         capture_output=True,
         text=True,
         check=False,
