@@ -1,9 +1,10 @@
 """Fixtures shared by all rooms: where real recordings lie, and folders that look like a fresh machine."""
 
+import logging
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,16 @@ def program() -> Callable[[str], str]:
 def importing_environment() -> dict[str, str]:
     """Environment of a Python process of its own that imports the package."""
     return {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """What a command that ran in this process made of the package's log is undone: the next test reads it again."""
+    logger = logging.getLogger("difflogic_tonic")
+    level, handlers = logger.level, logger.handlers[:]
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Several jobs at once: two of one name, sweeps, parts of a preparation, chains, and staging on one node."""
 
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -60,12 +61,14 @@ def test_parts_of_a_preparation_are_an_array_one_is_queued_again_and_training_fo
     )
     assert result.returncode == 0, result.stderr
     prepare, train = (line.split("job ")[1].split(",")[0].strip() for line in result.stdout.splitlines())
-    site.slurm.wait(f"{prepare}_1", "RUNNING")
+    site.slurm.wait_for_trap(f"{prepare}_1", signal.SIGUSR1)
     time.sleep(1)  # wherever it is then: starting, importing, preparing
     site.slurm.command("scancel", "--batch", "--signal=USR1", f"{prepare}_1")
-    assert site.slurm.wait(f"{prepare}_1") == "COMPLETED"
+    for part in (f"{prepare}_1", f"{prepare}_2"):
+        ended = site.slurm.wait(part)
+        shown = site.slurm.show(part)
+        assert ended == "COMPLETED", (shown, site.output(f"slurm-prepare-{shown['JobId']}"))
     assert site.slurm.show(f"{prepare}_1")["Restarts"] == "1"
-    assert site.slurm.wait(f"{prepare}_2") == "COMPLETED"
     assert site.slurm.wait(train) == "COMPLETED", site.output("after")
     made = next(project.glob("data/DIGITS_DVS/*/manifest.json"))
     assert made.read_bytes() == next(site.project.glob("data/DIGITS_DVS/*/manifest.json")).read_bytes()

@@ -181,6 +181,15 @@ class Slurm:
             time.sleep(0.1)
         return state
 
+    def wait_for_trap(self, job: str, caught: signal.Signals) -> None:
+        """Return when the job runs and its script catches this signal: before, it would die of it."""
+        self.wait(job, "RUNNING")
+        mark = f"SLURM_JOB_ID={self.show(job)['JobId']}".encode()
+        processes = Path("/proc")
+        self._until(
+            lambda: any(_catches(entry, mark, caught) for entry in processes.glob("[0-9]*")), f"a trap of {job}"
+        )
+
     def _configure(self) -> None:
         control, *ports = free_ports(1 + len(self.nodes))
         host = socket.gethostname().partition(".")[0]
@@ -243,6 +252,18 @@ class Slurm:
             except OSError:
                 continue
         return found
+
+
+def _catches(process: Path, mark: bytes, caught: signal.Signals) -> bool:
+    """Whether a process of /proc that has `mark` in its environment has a handler for this signal."""
+    try:
+        if mark not in (process / "environ").read_bytes().split(b"\0"):
+            return False
+        status = (process / "status").read_text()
+    except OSError:
+        return False
+    found = re.search(r"^SigCgt:\s*(\w+)", status, re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> (caught - 1) & 1)
 
 
 def _end_with_parent() -> None:

@@ -91,9 +91,9 @@ def _load(path: Path) -> dict[str, Any]:
     """The fields of a file whose checksum is right."""
     try:
         with storage_errors(path):
-            content = path.read_bytes() if not path.is_dir() else None
-        if content is None:
-            raise FileNotFoundError(path)
+            if path.is_dir():
+                raise FileNotFoundError(path)
+            content = path.read_bytes()
         values = json.loads(content)
     except FileNotFoundError:
         raise NetlistCorrupt(f"no netlist at {path}; expected a .json file written by an export") from None

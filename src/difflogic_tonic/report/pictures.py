@@ -4,7 +4,6 @@ Curves, answers and gates come from the run folder alone. What only the network 
 its saved model and the prepared data; frames of mistakes ask the prepared data.
 """
 
-import logging
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from difflogic_tonic.report.answers import save_calibration, save_class_accuracy
 from difflogic_tonic.report.finding import find_run, runs_root
 from difflogic_tonic.report.gallery import Gallery
 from difflogic_tonic.report.reading import RecordedRun, read_run
+from difflogic_tonic.runs.log import errors_only
 
 if TYPE_CHECKING:
     from difflogic_tonic.runs.predictions import Answers, Predictions
@@ -215,12 +215,12 @@ def draw_inside(run: RecordedRun, gallery: Gallery, places: StoragePaths) -> Non
     from difflogic_tonic.train.inputs import choose_device
     from difflogic_tonic.train.opened import open_run
 
-    logging.getLogger("difflogic_tonic").setLevel(logging.ERROR)
     draw: Any = draw_wiring if _is_logic(run) else draw_spiking
     what = "wiring" if _is_logic(run) else "raster, membranes, class scores and spikes of the encoder"
     try:
         check_in_storage(run, places)
-        opened = open_run(run.job_id, "best", choose_device("cpu"), places)
-        draw(opened, gallery, _title(run))
+        with errors_only():
+            opened = open_run(run.job_id, "best", choose_device("cpu"), places)
+            draw(opened, gallery, _title(run))
     except UserError as error:
         gallery.lacks(what, str(error))

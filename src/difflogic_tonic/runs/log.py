@@ -3,6 +3,8 @@
 import logging
 import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -71,6 +73,18 @@ def only_errors(rank: int) -> None:
     logger.setLevel(logging.ERROR)
     for handler in logger.handlers:
         handler.setFormatter(_Plain(f"rank {rank}: %(message)s"))
+
+
+@contextmanager
+def errors_only() -> Iterator[None]:
+    """Inside, the package's log has errors only: what is opened for something else need not report on itself."""
+    logger = logging.getLogger(ROOT)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def log_to_file(path: Path) -> logging.Handler:
