@@ -20,6 +20,10 @@ SECTIONS = ("global", "install", ":env:")
 KEPT = (*PLACES, "cert", "no-index", "pre", "prefer-binary", "proxy", "retries", "timeout", "trusted-host")
 
 
+class Unusable(Exception):
+    """A setting that cannot hold in the image; one line for whoever builds it."""
+
+
 class Settings:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,7 +32,14 @@ class Settings:
     def translate(self, name: str, value: str) -> str:
         """The value that holds inside the image."""
         if name == "cert":
-            shutil.copyfile(value, self.folder / "certificates.pem")
+            try:
+                shutil.copyfile(value, self.folder / "certificates.pem")
+            except OSError as error:
+                raise Unusable(
+                    f"pip's setting cert={value} cannot be read ({error.strerror}); expected a file of certificates: "
+                    "correct or remove it (pip config debug says where it is set), or build with "
+                    "PIP_CONFIG_FILE=/dev/null"
+                ) from None
             return f"{INSIDE}/certificates.pem"
         return " ".join(map(self._place, value.split())) if name in PLACES else value
 
@@ -59,7 +70,11 @@ def main(folder: Path) -> int:
                 found[section][name] = str(ast.literal_eval(text))
     rows = {name: value for section in SECTIONS for name, value in found[section].items()}
     settings = Settings(folder)
-    lines = [f"{name} = {settings.translate(name, value)}\n" for name, value in rows.items()]
+    try:
+        lines = [f"{name} = {settings.translate(name, value)}\n" for name, value in rows.items()]
+    except Unusable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     (folder / "pip.conf").write_text("[global]\n" + "".join(lines))
     print(*settings.binds, sep="\n")
     return 0

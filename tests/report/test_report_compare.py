@@ -39,15 +39,40 @@ def test_the_command_prints_the_table_writes_the_csv_and_notes_what_is_broken(
     make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run("a", {"test_loss": 0.5})
-    make_run("b", {"test_loss": 0.25}).summary.write_text('{"test_lo')
+    make_run("b", {"test_loss": 0.25}).metrics.write_text('{"test_lo')
     output = tmp_path / "c.csv"
     places = StoragePaths(tmp_path, tmp_path)
     assert compare(Namespace(runs=["a", "b"], csv=output), places) == 0
     said = capsys.readouterr()
-    assert "note: b: summary.json: damaged" in said.err
+    assert "note: b: metrics.jsonl: ends inside row 1" in said.err
     assert "RESULT" in said.out
-    assert output.read_text().splitlines()[0] == "part,key,a,b"
-    assert "result,test_loss,0.5," in output.read_text()
+    assert output.read_text().splitlines() == ["part,key,a,b", "result,test_loss,0.5,0.25"]
+
+
+def test_an_unfinished_run_is_one_line_and_is_compared_in_what_it_has(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = {f"metric_{number}": number for number in range(100)}
+    make_run("a", many | {"test_loss": 0.5}, "base: {seed: 1}\n")
+    make_run("b", many | {"test_loss": 0.25}, "base: {seed: 1}\n")
+    going = make_run("c", config="base: {seed: 2}\n")
+    going.summary.unlink()
+    going.status.write_text(json.dumps({"state": "running", "epoch": 1, "epochs": 9, "step": 20}))
+    places = StoragePaths(tmp_path, tmp_path)
+    note = "note: c: running, epoch 1 of 9, step 20; has no result yet: only config and environment is compared\n"
+
+    assert compare(Namespace(runs=["a", "c"], csv=None), places) == 0
+    said = capsys.readouterr()
+    assert said.err == note
+    assert [line.split() for line in said.out.splitlines()] == [
+        ["a", "c", "change"],
+        ["CONFIG"],
+        ["base.seed", "1", "2", "+1"],
+    ]
+    assert compare(Namespace(runs=["a", "b", "c"], csv=None), places) == 0
+    said = capsys.readouterr()
+    assert said.err == note
+    assert ["test_loss", "0.5", "0.25", "–"] in [line.split() for line in said.out.splitlines()]
 
 
 def test_one_run_alone_is_refused(make_run: MakeRun, tmp_path: Path) -> None:

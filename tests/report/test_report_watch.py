@@ -14,7 +14,7 @@ from difflogic_tonic.errors import RunError
 from difflogic_tonic.report.reading import read_run
 from difflogic_tonic.report.watch import QUIET_SECONDS, follow, progress_line, reason_of_death
 from difflogic_tonic.runs.folder import RunFolder
-from difflogic_tonic.runs.status import write_status
+from difflogic_tonic.runs.status import SHORT_EPOCH_SECONDS, write_status
 
 MakeRun = Callable[..., RunFolder]
 
@@ -43,6 +43,16 @@ def test_the_line_says_where_the_run_is_and_when_it_ends(make_run: MakeRun) -> N
     assert "test 87.50%" in line
     assert "1,234 samples/s" in line
     assert f"ends about {time.strftime('%Y-%m-%d %H:%M', time.localtime(20 + 2 * 60))}" in line
+
+
+@pytest.mark.parametrize(("seconds", "known"), [(SHORT_EPOCH_SECONDS - 1, False), (SHORT_EPOCH_SECONDS, True)])
+def test_a_short_first_epoch_does_not_say_when_the_run_ends(make_run: MakeRun, seconds: float, known: bool) -> None:
+    files = make_run("job")
+    files.metrics.write_text(
+        json.dumps({"kind": "epoch", "step": 5, "epoch": 1, "time": 20, "seconds": seconds}) + "\n"
+    )
+    set_status(files, epoch=1, time=20.0)
+    assert ("ends about" in progress_line(read_run(files.path), now=30.0)) == known
 
 
 def test_a_run_that_is_quiet_for_long_is_pointed_out(make_run: MakeRun) -> None:

@@ -26,6 +26,14 @@ def test_restarts_and_lost_steps_are_summed_over_the_starts(folder: RunFolder) -
     assert (read_status(folder)["restarts"], read_status(folder)["lost_steps"]) == (0, 0)
 
 
+def test_a_start_from_nothing_begins_at_epoch_0_whatever_was_there(folder: RunFolder) -> None:
+    write_status(folder, state="running", epoch=3, step=50)
+    begin_status(folder, step=40)
+    assert (read_status(folder)["epoch"], read_status(folder)["step"]) == (3, 40)
+    begin_status(folder, None)
+    assert (read_status(folder)["epoch"], read_status(folder)["step"]) == (0, 0)
+
+
 def test_a_failure_keeps_where_the_run_was(folder: RunFolder) -> None:
     write_status(folder, state="running", epoch=3, step=50)
     write_status(folder, state="failed", exit_code=9)

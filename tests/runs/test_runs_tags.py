@@ -66,9 +66,9 @@ def test_gates_are_histograms_of_all_layers_and_of_each() -> None:
     assert found == {
         "Logic/Gates/FALSE": 1,
         "Logic/Gates/AND": 5,
-        "Logic/UnusedGates/layer0": 1,
-        "Logic/UnusedGates/layer1": 0,
-        "Logic/GateHist/layer0": Histogram((-0.5, 0.5, 1.5), (1, 2)),
-        "Logic/GateHist/layer1": Histogram((-0.5, 0.5, 1.5), (0, 3)),
+        "Logic/UnusedGates/layer1": 1,
+        "Logic/UnusedGates/layer2": 0,
+        "Logic/GateHist/layer1": Histogram((-0.5, 0.5, 1.5), (1, 2)),
+        "Logic/GateHist/layer2": Histogram((-0.5, 0.5, 1.5), (0, 3)),
         "Logic/GateHist": Histogram((-0.5, 0.5, 1.5), (1, 5)),
     }

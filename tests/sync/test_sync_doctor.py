@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -196,6 +197,23 @@ def test_a_check_that_hangs_is_said_and_the_others_go_on() -> None:
     found = list(doctor.examine({"slow": hang, "quick": lambda: [Finding("quick", "ok", "fine")]}, seconds=0.05))
     never.set()
     assert [(finding.name, finding.status) for finding in found] == [("slow", "failure"), ("quick", "ok")]
+
+
+def test_several_checks_that_hang_share_one_time_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    class Answers(queue.SimpleQueue):  # one that never comes, and how long it was waited for
+        def get(self, block: bool = True, timeout: float | None = None) -> object:
+            waits.append(timeout or 0.0)
+            clock[0] += timeout or 0.0
+            raise queue.Empty
+
+    clock = [1000.0]
+    monkeypatch.setattr(doctor.queue, "SimpleQueue", Answers)
+    monkeypatch.setattr(doctor.time, "monotonic", lambda: clock[0])
+    found = list(doctor.examine(dict.fromkeys(("first", "second", "third"), list), seconds=30.0))
+    assert [finding.name for finding in found] == ["first", "second", "third"]
+    assert waits == [30.0, 0.0, 0.0]
 
 
 def test_the_table_has_the_fix_under_what_is_not_well() -> None:

@@ -155,7 +155,7 @@ def test_tags_of_a_logic_network(workshop: Any) -> None:
     assert last(points, "Test/Gap") == pytest.approx(gap, abs=1e-6)
 
     histograms = [np.bincount(layer, minlength=16).tolist() for layer in gates]
-    for number, counts in enumerate(histograms):
+    for number, counts in enumerate(histograms, 1):
         assert last(points, f"Logic/GateHist/layer{number}") == ([0.5 + n for n in range(16)], counts)
     assert last(points, "Logic/GateHist")[1] == np.sum(histograms, 0).tolist()
     assert last(points, "Logic/Gates/XOR") == sum(counts[GATE_NAMES.index("XOR")] for counts in histograms)
@@ -167,8 +167,8 @@ def test_tags_of_a_logic_network(workshop: Any) -> None:
 
     wiring = weights["network.layers.1.wiring"].tolist()
     read = {wiring[pin][n] for n, gate in enumerate(gates[1].tolist()) for pin in (0, 1) if reads(gate, pin)}
-    assert last(points, "Logic/UnusedGates/layer0") == 120 - len(read)
-    assert last(points, "Logic/UnusedGates/layer1") == 0
+    assert last(points, "Logic/UnusedGates/layer1") == 120 - len(read)
+    assert last(points, "Logic/UnusedGates/layer2") == 0
     assert last(points, "Logic/UnusedGates") == 120 - len(read)
 
 

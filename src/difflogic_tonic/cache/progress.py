@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -15,7 +15,13 @@ log = logging.getLogger(__name__)
 
 LINE_SECONDS = 15.0
 RATE_LINES = 8
-"""The rate is that since so many lines ago: a run that goes on finds much done at once, which foretells nothing."""
+"""The rate is that since so many lines ago, and not before the first: what compiling takes, and what a run that goes on
+finds done at once, foretell nothing."""
+
+SETTLING_SECONDS, SETTLING_UNITS = 5.0, 10
+"""So long after its first unit of work, and so many more of them, a bar shows no time left."""
+
+_NO_TIME_LEFT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"
 
 
 class Progress:
@@ -28,8 +34,10 @@ class Progress:
         self._total, self._unit, self._doing, self._enabled = total, unit, doing, enabled
         self._done = 0
         self._lock = threading.Lock()
-        self._marks = deque([(time.monotonic(), 0)], maxlen=RATE_LINES)
-        self._bar = _bar(total, unit, doing) if enabled and sys.stderr.isatty() else None
+        self._said_at = time.monotonic()
+        self._marks: deque[tuple[float, int]] = deque(maxlen=RATE_LINES)
+        shown = enabled and sys.stderr.isatty()
+        self._bar = bar_on_terminal(total, f" {unit}", doing, smoothing=0.05) if shown else None
 
     def advance(self, units: int = 1) -> None:
         with self._lock:
@@ -39,17 +47,20 @@ class Progress:
         """Bring what is on the screen up to date."""
         if self._bar is not None:
             self._bar.update(self._done - self._bar.n)
-        elif self._enabled and (now := time.monotonic()) - self._marks[-1][0] > LINE_SECONDS:
-            since, before = self._marks[0]
-            done = self._done
+        elif self._enabled and (now := time.monotonic()) - self._said_at > LINE_SECONDS:
+            self._said_at, done = now, self._done
+            pace = self._pace(now, done)
             self._marks.append((now, done))
-            rate = (done - before) / (now - since)
-            pace = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-            left = time_text((self._total - done) / rate) if rate else "unknown time"
-            log.info(
-                "%s: %s of %s %s, %s/s, %s left",
-                *(self._doing, f"{done:,}", f"{self._total:,}", self._unit, pace, left),
-            )
+            log.info("%s: %s of %s %s%s", *(self._doing, f"{done:,}", f"{self._total:,}", self._unit, pace))
+
+    def _pace(self, now: float, done: int) -> str:
+        """Rate and time left since the earliest line that is remembered; nothing in the first one."""
+        if not self._marks:
+            return ""
+        since, before = self._marks[0]
+        rate = (done - before) / (now - since)
+        left = time_text((self._total - done) / rate) if rate else "unknown time"
+        return f", {rate:,.0f}/s, {left} left" if rate >= 10 else f", {rate:.1f}/s, {left} left"
 
     def __enter__(self) -> "Progress":
         return self
@@ -70,7 +81,26 @@ def time_text(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def _bar(total: int, unit: str, doing: str) -> "tqdm":
+def bar_on_terminal(total: int, unit: str, doing: str, **options: Any) -> "tqdm":
+    """A bar of tqdm that says how long it still takes only once there is enough to go by; `options` are tqdm's."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=f" {unit}", desc=doing, smoothing=0.05, dynamic_ncols=True)
+    class Bar(tqdm):
+        _begun: tuple[float, float] | None = None
+
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            facts = dict(super().format_dict)
+            if self._begun is None and self.n > self.initial:
+                self._begun = time.monotonic(), self.n
+            if self.total and not self._has_settled():
+                facts["bar_format"] = _NO_TIME_LEFT
+            return facts
+
+        def _has_settled(self) -> bool:
+            if self._begun is None:
+                return False
+            since, before = self._begun
+            return time.monotonic() - since >= SETTLING_SECONDS and self.n - before >= SETTLING_UNITS
+
+    return Bar(total=total, unit=unit, desc=doing, dynamic_ncols=True, **options)

@@ -37,14 +37,17 @@ class Difference:
 
 
 def compare(arguments: Namespace, places: StoragePaths) -> int:
-    """Print the differences of the runs that the command line names. Raises `ConfigError` for fewer than two."""
+    """Print the differences of the runs that the command line names, and what they were not compared in.
+
+    Raises `ConfigError` for fewer than two runs.
+    """
     folders = find_runs(arguments.runs, places)
     if len(folders) < 2:
         raise ConfigError(f"compare {' '.join(arguments.runs)}: one run; name at least two, or a pattern in quotes")
     runs = [read_run(folder) for folder in folders]
     found = differences_of(runs)
     for run in runs:
-        for line in [*([f"{run.state}, {run.reason}"] if run.reason else []), *map(str, run.problems)]:
+        for line in notes_of(run):
             print(f"note: {run.job_id}: {line}", file=sys.stderr)
     if arguments.csv is not None:
         with atomic_write(arguments.csv) as partial:
@@ -53,20 +56,36 @@ def compare(arguments: Namespace, places: StoragePaths) -> int:
     return 0
 
 
+def notes_of(run: RecordedRun) -> list[str]:
+    """What to know of a run beside the table: its state, what is damaged, and in what it is not compared."""
+    parts = _parts_of(run)
+    facts = [f"{run.state}, {run.reason}"] if run.reason else []
+    if missing := [part for part, content in parts.items() if not content]:
+        compared = " and ".join(part for part in parts if part not in missing) or "nothing"
+        facts.append(f"has no {' and no '.join(missing)} yet: only {compared} is compared")
+    return [*(["; ".join(facts)] if facts else []), *map(str, run.problems)]
+
+
 def differences_of(runs: Sequence[RecordedRun]) -> list[Difference]:
-    """Every key that is not the same in all runs: config first, then results, then the environment."""
-    parts = {
-        "config": [dict(flat(run.config)) for run in runs],
-        "result": [dict(flat(run.summary)) for run in runs],
-        "environment": [dict(flat(run.environment)) for run in runs],
-    }
+    """Every key that is not the same in all runs: config first, then results, then the environment.
+
+    A run that has nothing of a part, as one that is unfinished has no results, is left out there.
+    """
     found = []
-    for part, sides in parts.items():
+    every = [_parts_of(run) for run in runs]
+    for part in every[0]:
+        sides = [parts[part] for parts in every]
         for key in dict.fromkeys(key for side in sides for key in side):
-            values = tuple(side.get(key, ABSENT) for side in sides)
-            if key not in _NOT_COMPARED and any(value != values[0] for value in values):
-                found.append(Difference(part, key, values))
+            values = [side.get(key, ABSENT) for side in sides]
+            compared = [value for value, side in zip(values, sides, strict=True) if side]
+            if key not in _NOT_COMPARED and any(value != compared[0] for value in compared):
+                found.append(Difference(part, key, tuple(values)))
     return found
+
+
+def _parts_of(run: RecordedRun) -> dict[str, dict[str, Any]]:
+    sections = {"config": run.config, "result": run.summary, "environment": run.environment}
+    return {part: dict(flat(section)) for part, section in sections.items()}
 
 
 def flat(section: dict[str, Any], head: str = "") -> Iterator[tuple[str, Any]]:

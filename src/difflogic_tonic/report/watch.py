@@ -14,6 +14,7 @@ from difflogic_tonic.errors import RunError
 from difflogic_tonic.report.finding import find_run
 from difflogic_tonic.report.reading import RecordedRun, read_run
 from difflogic_tonic.runs.folder import RunFolder
+from difflogic_tonic.runs.status import SHORT_EPOCH_SECONDS
 
 INTERVAL_SECONDS = 1.0
 QUIET_SECONDS = 600.0
@@ -85,7 +86,7 @@ def _times(run: RecordedRun, total: int | None, now: float) -> list[str]:
     epochs, rows = run.epoch_rows, run.rows
     newest = max((rows[-1]["time"] if rows else 0.0), run.status.get("time", 0.0))
     found = []
-    if epochs and total and len(epochs) and "seconds" in epochs[-1]:
+    if epochs and total and _foretells(epochs[-1]):
         begun = epochs[-1]["time"]
         end = begun + epochs[-1]["seconds"] * (total - epochs[-1]["epoch"])
         if end > now:
@@ -94,6 +95,10 @@ def _times(run: RecordedRun, total: int | None, now: float) -> list[str]:
         where = run.status.get("host", "its host")
         found.append(f"nothing new for {(now - newest) / 60:.0f} minutes: look on {where}, and into {run.files.log}")
     return found
+
+
+def _foretells(row: dict[str, Any]) -> bool:
+    return "seconds" in row and (row["epoch"] > 1 or row["seconds"] >= SHORT_EPOCH_SECONDS)
 
 
 def reason_of_death(run: RecordedRun) -> str | None:

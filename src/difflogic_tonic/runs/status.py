@@ -20,6 +20,9 @@ from difflogic_tonic.storage import write_json
 CARRIED = ("epoch", "epochs", "step", "saves", "restarts", "lost_steps")
 """What stays when a later status does not say it."""
 
+SHORT_EPOCH_SECONDS = 60.0
+"""A first epoch shorter than this is mostly compiling and reading ahead: it foretells nothing of the others."""
+
 log = logging.getLogger(__name__)
 _outage = Outage("status.json")
 
@@ -63,6 +66,7 @@ def begin_status(folder: RunFolder, step: int | None, known: int = 0) -> int:
         folder,
         state="starting",
         step=step or 0,
+        **({"epoch": 0} if step is None else {}),
         saves=int(before.get("saves") or 0),
         restarts=0 if step is None else int(before.get("restarts") or 0) + 1,
         lost_steps=int(before.get("lost_steps") or 0) + lost,

@@ -7,7 +7,8 @@
     Efficiency/<phase>/SpikesPerSample, …     spikes of all layers for one sample; SynOps and MACs
     PotentialHist/<phase>/<layer>             membranes after the charge and before the reset, in thresholds
     PotentialNearThresh/<phase>/<layer>       share of them within 0.1 of the threshold
-    Logic/GateHist, Logic/GateHist/layer<i>   logic gates by number (0 FALSE … 15 TRUE), of all layers and of each
+    Logic/GateHist, Logic/GateHist/layer<i>   logic gates by number (0 FALSE … 15 TRUE), of all layers and of each; the
+                                              first layer is 1, as in the pictures
     Logic/UnusedGates, …/layer<i>             neurons whose output cannot change the answer
     Logic/Gates/<name>                        how many of each
     Step/Loss, Step/LearningRate, …           between epochs, means since the point before
@@ -102,7 +103,7 @@ def points_of(row: dict[str, Any]) -> Iterator[Point]:
 
 
 def _of_logic_layers(name: str, layers: list[Any]) -> Iterator[Point]:
-    for number, value in enumerate(layers):
+    for number, value in enumerate(layers, 1):
         if name == "unused":
             yield f"Logic/UnusedGates/layer{number}", value
         elif name == "histogram":

@@ -1,7 +1,7 @@
 """`check_and_sync_data.sh doctor`: is this machine fit for a run? Needs nothing but Python, for nothing may work yet.
 
 Every check is a function that returns findings. One that hangs, as on a network file system whose server is down, is
-said to hang and the others go on.
+said to hang and the others go on; that one bound holds for all of them together.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,7 @@ from difflogic_tonic.sync.doctor_storage import check_place, check_places
 from difflogic_tonic.sync.finding import Finding
 
 CHECK_SECONDS = 30.0
-"""How long one check may take before it is said to hang."""
+"""How long the checks, which begin together, may take before those without an answer are said to hang."""
 
 MARKS = {"ok": "ok", "note": "note", "warning": "WARN", "failure": "FAIL"}
 
@@ -77,13 +78,14 @@ def places(variables: Mapping[str, str], root: Path) -> tuple[Path, Path]:
 
 def examine(checks: Mapping[str, Check], seconds: float = CHECK_SECONDS) -> Iterator[Finding]:
     """The findings of all checks, which run side by side, in their order."""
+    end = time.monotonic() + seconds
     answers: dict[str, queue.SimpleQueue[list[Finding] | Exception]] = {}
     for name, check in checks.items():
         answers[name] = queue.SimpleQueue()
         threading.Thread(target=_answer, args=(check, answers[name]), daemon=True).start()
     for name, answer in answers.items():
         try:
-            found = answer.get(timeout=seconds)
+            found = answer.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             yield Finding(name, "failure", f"does not answer in {seconds:.0f} s", "ask whoever runs this machine")
             continue

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm import tqdm
-
+from difflogic_tonic.cache.progress import bar_on_terminal
 from difflogic_tonic.config.training import Train
 from difflogic_tonic.runs.metrics import Row
+from difflogic_tonic.train.standing import eta_seconds
 from difflogic_tonic.train.state import Progress
 
 LINE_SECONDS = 30.0
@@ -29,7 +29,7 @@ class Bar:
         self._what, self._total, self._done = what, total, done
         self._said_at = time.monotonic()
         self._bar = (
-            tqdm(total=total, initial=done, desc=what, unit="batch", leave=False, dynamic_ncols=True, file=sys.stderr)
+            bar_on_terminal(total, "batch", what, initial=done, leave=False, file=sys.stderr)
             if sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
             else None
         )
@@ -70,8 +70,7 @@ def epoch_line(row: Row, progress: Progress, config: Train, subset: str | None) 
     parts.append(f"samples/s {', '.join(speeds)}")
     if row.get("amp_skipped"):
         parts.append(f"skipped {row['amp_skipped']:,} steps in fp16")
-    left = (config.epochs - progress.epoch) * progress.seconds / max(1, progress.epoch)
-    if left > 0:
+    if left := eta_seconds(progress, config.epochs):
         parts.append(f"ends {_clock_in(left)}")
     return "  ".join(parts) + _of_subset(subset)
 

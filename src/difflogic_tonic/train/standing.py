@@ -4,6 +4,7 @@ import datetime
 import logging
 import time
 
+from difflogic_tonic.runs.status import SHORT_EPOCH_SECONDS
 from difflogic_tonic.train.state import Progress
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ class Standing:
         self.saves = saves
 
     def facts(self, progress: Progress, epochs: int) -> dict[str, object]:
-        """For `status.json`: epoch, epochs, step, saves, `eta_seconds` (known after the first epoch) and
+        """For `status.json`: epoch, epochs, step, saves, `eta_seconds` (once it can be known) and
         `time_left_seconds` (in a SLURM job).
         """
         facts: dict[str, object] = {
@@ -55,8 +56,11 @@ class Standing:
 
 
 def eta_seconds(progress: Progress, epochs: int) -> float | None:
-    """Seconds until the last epoch is over, if they take as long as those before; None before the first is over."""
-    if progress.epoch == 0:
+    """Seconds until the last epoch is over, if they take as long as those before.
+
+    None before the first epoch is over, and if it was short before the second is.
+    """
+    if progress.epoch == 0 or (progress.epoch == 1 < epochs and progress.seconds < SHORT_EPOCH_SECONDS):
         return None
     return max(0, epochs - progress.epoch) * progress.seconds / progress.epoch
 
