@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.nets.spiking.hoist import is_timeless, normalises
+from difflogic_tonic.nets.spiking.pooled_conv import PooledConv
 
 CHUNK_BYTES = 1 << 22
 """Of the largest activation of a chunk: with what follows it within the few MB of cache that a core has, and well below
@@ -35,7 +36,7 @@ def size_of(row: list[nn.Module], x: Tensor) -> int:
     """How many frames of x [n, ...] should go through `row`, one of `rows`, at once: n where chunks would not help."""
     channels = 0  # of the widest convolution whose result is pooled, and so never there as a whole
     arriving = 0
-    for part in _parts(row):
+    for part in _parts(module for module in row if not (isinstance(module, PooledConv) and module.takes(x))):
         if isinstance(part, _CONVOLUTIONS):
             arriving = max(arriving, part.out_channels)
         elif isinstance(part, _POOLINGS):

@@ -183,10 +183,15 @@ class MaxPool2d(nn.MaxPool2d):
 
     timeless = True
 
+    @property
+    def by_two(self) -> bool:
+        """Whether windows are 2×2, side by side."""
+        sizes = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
+        return sizes == (2, 2, 0, 1, False, False)
+
     def forward(self, x: Tensor) -> Tensor:
         """[.., C, H, W] to [.., C, H // size, W // size], in the same layout of memory."""
-        sizes = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
-        known = sizes == (2, 2, 0, 1, False, False) and x.is_cpu and x.dtype in STORAGES and min(x.shape[-2:]) > 1
+        known = self.by_two and x.is_cpu and x.dtype in STORAGES and min(x.shape[-2:]) > 1
         if known and not torch.compiler.is_exporting():  # an export wants operations, not results
             if x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
                 pooled: Tensor = _PoolLast.apply(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

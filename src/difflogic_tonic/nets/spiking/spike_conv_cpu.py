@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -21,6 +20,9 @@ log = logging.getLogger(__name__)
 
 MOST_COLUMNS = 5
 """Of a kernel: a window of spikes has 8 places, for 4 results beside each other."""
+
+LAST = 3 << 20
+"""Bytes of weights up to which torch's convolution is faster with the channels of a pixel side by side."""
 
 _LANES = 16
 
@@ -58,6 +60,10 @@ def find_kernel() -> Kernel | str:
         getattr(library, name).restype = c_int
     library.spikes_pack.argtypes = [POINTER(_Plan), POINTER(c_int64)]
     library.spikes_pack.restype = c_int
+    for name in ("pooled_forward", "pooled_backward"):
+        getattr(library, name).argtypes = [c_void_p]
+        getattr(library, name).restype = c_int
+    library.pooled_lanes.argtypes = [c_int64]
     assert library.spikes_plan_size() == ctypes.sizeof(_Plan), (library.spikes_plan_size(), ctypes.sizeof(_Plan))
     return Kernel(library, library.logic_best_variant())
 
@@ -86,7 +92,7 @@ def pack_spikes(kernel: Kernel, x: Tensor, weight: Tensor, padding: int) -> Spik
     windows = torch.empty(frames * lines * quads * channels, dtype=torch.uint8)
     plan.x, plan.subsets, plan.windows = x.data_ptr(), subsets.data_ptr(), windows.data_ptr()
     others = c_int64()
-    _check(kernel.library.spikes_pack(ctypes.byref(plan), ctypes.byref(others)))
+    check(kernel.library.spikes_pack(ctypes.byref(plan), ctypes.byref(others)))
     return None if others.value else Spikes(plan, subsets, windows)
 
 
@@ -103,12 +109,12 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, kernel: Kernel, spikes: Spikes) -> Tensor:
         plan = _Plan.from_buffer_copy(spikes.plan)
-        rows = _rows_of_weights(weight.detach(), plan)
+        weights = weight.detach().contiguous()
         bias = None if bias is None else bias.detach().contiguous()
         y = torch.empty(plan.frames, plan.rows, plan.columns, plan.outputs)
-        plan.weights, plan.y = rows.data_ptr(), y.data_ptr()
+        plan.weights, plan.y = weights.data_ptr(), y.data_ptr()
         plan.bias = None if bias is None else bias.data_ptr()
-        _check(kernel.library.spikes_forward(ctypes.byref(plan)))
+        check(kernel.library.spikes_forward(ctypes.byref(plan)))
         ctx.save_for_backward(weight, spikes.windows)
         ctx.kernel, ctx.plan, ctx.has_bias = kernel, spikes.plan, bias is not None
         return y.permute(0, 3, 1, 2)
@@ -121,12 +127,12 @@ class _Convolution(torch.autograd.Function):
         grad = grads[0].permute(0, 2, 3, 1).contiguous()
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
-            grad_x = _gradient_of_input(grad.permute(0, 3, 1, 2), weight, plan)
+            grad_x = _gradient_of_input(to_better_layout(grad.permute(0, 3, 1, 2), weight), weight, plan)
         if ctx.needs_input_grad[1]:
             grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
             plan.threads, plan.windows = torch.get_num_threads(), windows.data_ptr()
             plan.grad_y, plan.grad_weights = grad.data_ptr(), grad_weight.data_ptr()
-            _check(ctx.kernel.library.spikes_backward(ctypes.byref(plan)))
+            check(ctx.kernel.library.spikes_backward(ctypes.byref(plan)))
         if ctx.has_bias and ctx.needs_input_grad[2]:
             grad_bias = grad.sum((0, 1, 2))
         return grad_x, grad_weight, grad_bias, None, None
@@ -134,19 +140,20 @@ class _Convolution(torch.autograd.Function):
 
 def _gradient_of_input(grad: Tensor, weight: Tensor, plan: _Plan) -> Tensor:
     """By torch: a gradient is not binary."""
-    shape = plan.frames, plan.channels, plan.height, plan.width
-    anything = torch.empty(shape, memory_format=torch.channels_last)  # only its shape is used
+    layout = torch.contiguous_format if grad.is_contiguous() else torch.channels_last
+    anything = torch.empty(plan.frames, plan.channels, plan.height, plan.width, memory_format=layout)  # of that shape
     options = [1, 1], [plan.padding] * 2, [1, 1], False, [0, 0], 1, [True, False, False]
     found: Tensor = torch.ops.aten.convolution_backward(grad, anything, weight, None, *options)[0]
     return found
 
 
-def _rows_of_weights(weight: Tensor, plan: _Plan) -> Tensor:
-    """[outputs, channels, kernel rows, kernel columns] as [channels, taps, padded], see `struct spikes_plan`."""
-    padded = F.pad(weight.permute(1, 2, 3, 0), (0, plan.padded - plan.outputs)).contiguous()
-    return padded if padded.data_ptr() % 64 == 0 else padded.clone()
+def to_better_layout(x: Tensor, weight: Tensor) -> Tensor:
+    """x [N, C, H, W] in the layout of memory that torch convolves it with `weight` faster in."""
+    last = weight.numel() * weight.element_size() <= LAST
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
-def _check(failed: int) -> None:
+def check(failed: int) -> None:
+    """Raise `MemoryError` for what a function of the kernel says where it finds none."""
     if failed:
         raise MemoryError("no memory for a convolution over spikes")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from difflogic_tonic.nets.spiking import chunks, recompute
 from difflogic_tonic.nets.spiking.hoist import can_hoist, may_hoist, repeated
+from difflogic_tonic.nets.spiking.pooled_conv import joined
 from difflogic_tonic.nets.spiking.steps import PackedSteps
 
 
@@ -43,7 +44,7 @@ def in_order(modules: Iterable[nn.Module], x: Tensor, steps: PackedSteps) -> Ten
     """
     if steps.recompute is not None and steps.memory is None and torch.is_grad_enabled():
         return recompute.run(modules, x, steps, in_order)
-    for row in chunks.rows(modules):
+    for row in chunks.rows(joined(modules)):
         size = chunks.size_of(row, x)
         if size < len(x) and not steps.is_static(x):
             x = chunks.through(row, x, size)

@@ -7,7 +7,8 @@
  * x + t.
  *
  * Results are independent of each other; gradients of weights are added up per part of the batch, the number of which
- * depends on shapes only, and parts are added in order: the result is the same to the bit for any number of threads.
+ * depends on shapes and the width of vectors only, and parts are added in order: the result is the same to the bit for any
+ * number of threads.
  */
 
 #define _GNU_SOURCE
@@ -23,6 +24,8 @@
 #define MAX_PARTS 8  /* of the batch, times blocks of outputs, about */
 #define GROUPS 6     /* of four places whose tables are in the first-level cache at once */
 #define PLACES 512   /* results whose sums are in the second-level cache at once, about */
+#define SUMS 163840  /* floats of gradients of weights that fit there beside what is added to them */
+#define TILE 64      /* taps of channels that change their order at once */
 
 typedef float four __attribute__((vector_size(16)));
 typedef int32_t four_ints __attribute__((vector_size(16)));
@@ -41,7 +44,7 @@ struct spikes_plan {
     uint16_t *subsets; /* [channels / 4 rounded up, frames, lines, pitch]: which of four channels spike, as the
                           distance in bytes of their sum in a table */
     uint8_t *windows;  /* [frames, lines, quads, channels]: spikes at the place 4 q and the seven that follow */
-    const float *weights, *bias; /* weights: [channels, taps, padded] */
+    const float *weights, *bias; /* weights: [outputs, channels, kernel rows, kernel columns] */
     float *y;
     const float *grad_y;
     float *grad_weights; /* [outputs, channels, kernel rows, kernel columns] */
@@ -58,8 +61,8 @@ struct spikes_variant {
 struct spikes_job {
     const struct spikes_plan *plan;
     const struct spikes_variant *run;
-    int64_t width, blocks, rows_per_item;                       /* forward */
-    int64_t broad_blocks, groups, parts, groups_per_part, slab; /* backward */
+    int64_t width, blocks, rows_per_item;                              /* forward */
+    int64_t broad, broad_blocks, groups, parts, groups_per_part, slab; /* backward */
     atomic_llong others; /* numbers that are neither 0 nor 1 */
     struct crew crew;
 };
@@ -82,6 +85,13 @@ static int64_t used_of(const struct spikes_plan *p, int64_t output, int64_t widt
 {
     int64_t left = p->outputs - output;
     return left < 0 ? 0 : left < width ? left : width;
+}
+
+/* Weights and their gradients lie here in blocks of outputs, [blocks, channels, taps, `width`], the last one maybe less
+ * wide: side by side in the cache, and not with those to other outputs between them. */
+static int64_t width_of_block(const struct spikes_plan *p, int64_t first, int64_t width)
+{
+    return p->padded - first < width ? p->padded - first : width;
 }
 
 #define BODY "spikes.h"
@@ -110,7 +120,10 @@ static struct spikes_job spikes_job_of(const struct spikes_plan *p)
     job.width = taps > 12 ? lanes : 2 * lanes; /* 16 sums for each tap are to fit */
     job.blocks = (p->padded + job.width - 1) / job.width;
     job.rows_per_item = at_least_one(PLACES / p->columns);
-    job.broad_blocks = (p->padded + 4 * lanes - 1) / (4 * lanes);
+    job.broad = 4 * lanes;
+    while (job.broad > lanes && p->channels * taps * job.broad > SUMS)
+        job.broad /= 2;
+    job.broad_blocks = (p->padded + job.broad - 1) / job.broad;
     job.groups = p->frames * p->rows * p->quads;
     int64_t parts = (MAX_PARTS + job.broad_blocks - 1) / job.broad_blocks;
     job.groups_per_part = at_least_one((job.groups + parts - 1) / parts);
@@ -144,13 +157,22 @@ static int64_t spikes_of_row(const struct spikes_plan *p, int64_t frame, int64_t
     return others;
 }
 
+/* The lowest bits of the four bytes at an address, that of the first byte lowest. */
+static uint32_t bits_of(uint32_t bytes)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    bytes = __builtin_bswap32(bytes);
+#endif
+    return bytes * 0x01020408u >> 24 & 15; /* each bit ends up in a place of its own: nothing is carried */
+}
+
 static void pack_item(void *argument, float *scratch, int64_t line)
 {
     struct spikes_job *job = argument;
     const struct spikes_plan *p = job->plan;
     int64_t c = p->channels, all = p->frames * p->lines, y = line % p->lines - p->padding;
     uint8_t *spikes = (uint8_t *)scratch, *windows = p->windows + line * p->quads * c;
-    int unit = 4 * (int)job->run->lanes;
+    uint32_t unit = 4 * (uint32_t)job->run->lanes;
     memset(spikes, 0, (size_t)(p->pitch + 8) * c);
     if (y >= 0 && y < p->height)
         atomic_fetch_add(&job->others, spikes_of_row(p, line / p->lines, y, spikes));
@@ -162,11 +184,13 @@ static void pack_item(void *argument, float *scratch, int64_t line)
         }
     for (int64_t channel = 0; channel < c; channel += 4) {
         uint16_t *subsets = p->subsets + (channel / 4 * all + line) * p->pitch;
-        int64_t left = c - channel;
         for (int64_t place = 0; place < p->pitch; place++) {
-            const uint8_t *at = spikes + place * c + channel;
-            int which = at[0] | (left > 1 ? at[1] << 1 : 0) | (left > 2 ? at[2] << 2 : 0) | (left > 3 ? at[3] << 3 : 0);
-            subsets[place] = (uint16_t)(which * unit);
+            uint32_t bytes = 0;
+            if (c - channel >= 4)
+                memcpy(&bytes, spikes + place * c + channel, 4);
+            else
+                memcpy(&bytes, spikes + place * c + channel, (size_t)(c - channel));
+            subsets[place] = (uint16_t)(bits_of(bytes) * unit);
         }
     }
 }
@@ -184,6 +208,21 @@ int spikes_pack(const struct spikes_plan *p, int64_t *others)
     return failed;
 }
 
+/* The weights of a block, with zeros for outputs that are not there. */
+static void lay_item(void *argument, float *scratch, int64_t block)
+{
+    struct spikes_job *job = argument;
+    const struct spikes_plan *p = job->plan;
+    int64_t rows = p->channels * p->kernel_rows * p->kernel_columns, first = block * job->width;
+    int64_t width = width_of_block(p, first, job->width), used = used_of(p, first, width);
+    float *to = job->crew.shared + rows * first;
+    (void)scratch;
+    for (int64_t begin = 0; begin < rows; begin += TILE)
+        for (int64_t i = 0; i < width; i++)
+            for (int64_t row = begin; row < rows && row < begin + TILE; row++)
+                to[row * width + i] = i < used ? p->weights[(first + i) * rows + row] : 0;
+}
+
 static void forward_item(void *argument, float *scratch, int64_t item)
 {
     struct spikes_job *job = argument;
@@ -195,8 +234,12 @@ int spikes_forward(const struct spikes_plan *p)
 {
     struct spikes_job job = spikes_job_of(p);
     job.crew.job = &job;
-    job.crew.phase[0] = forward_item;
-    job.crew.items[0] = (p->frames * p->rows + job.rows_per_item - 1) / job.rows_per_item * job.blocks;
+    job.crew.phases = 2;
+    job.crew.phase[0] = lay_item;
+    job.crew.items[0] = job.blocks;
+    job.crew.phase[1] = forward_item;
+    job.crew.items[1] = (p->frames * p->rows + job.rows_per_item - 1) / job.rows_per_item * job.blocks;
+    job.crew.shared_floats = job.slab;
     job.crew.scratch_floats = (p->kernel_rows * p->kernel_columns * 16 + job.rows_per_item * p->columns) * job.width;
     return crew_run(&job.crew, p->threads);
 }
@@ -207,20 +250,24 @@ static void backward_item(void *argument, float *scratch, int64_t item)
     job->run->backward(job, scratch, item);
 }
 
-/* The gradients of the weights of one channel: parts added in order, and taps put in their places. */
-static void sum_item(void *argument, float *scratch, int64_t channel)
+/* The gradients of the weights to LANES outputs: parts added in order, and taps put in their places. */
+static void sum_item(void *argument, float *scratch, int64_t item)
 {
     struct spikes_job *job = argument;
     const struct spikes_plan *p = job->plan;
-    int64_t taps = p->kernel_rows * p->kernel_columns;
+    int64_t rows = p->channels * p->kernel_rows * p->kernel_columns, output = item * job->run->lanes;
+    int64_t first = output / job->broad * job->broad, width = width_of_block(p, first, job->broad);
+    int64_t used = used_of(p, output, job->run->lanes);
+    const float *from = job->crew.shared + rows * first + output - first;
     (void)scratch;
-    for (int64_t tap = 0; tap < taps; tap++)
-        for (int64_t i = 0; i < p->outputs; i++) {
-            float total = 0;
-            for (int64_t part = 0; part < job->parts; part++)
-                total += job->crew.shared[part * job->slab + (channel * taps + tap) * p->padded + i];
-            p->grad_weights[(i * p->channels + channel) * taps + tap] = total;
-        }
+    for (int64_t begin = 0; begin < rows; begin += TILE)
+        for (int64_t i = 0; i < used; i++)
+            for (int64_t row = begin; row < rows && row < begin + TILE; row++) {
+                float total = 0;
+                for (int64_t part = 0; part < job->parts; part++)
+                    total += from[part * job->slab + row * width + i];
+                p->grad_weights[(output + i) * rows + row] = total;
+            }
 }
 
 /* grad_weights. 0, or -1 where there is no memory. */
@@ -232,7 +279,7 @@ int spikes_backward(const struct spikes_plan *p)
     job.crew.phase[0] = backward_item;
     job.crew.items[0] = job.parts * job.broad_blocks;
     job.crew.phase[1] = sum_item;
-    job.crew.items[1] = p->channels;
+    job.crew.items[1] = p->padded / job.run->lanes;
     job.crew.shared_floats = job.parts * job.slab;
     job.crew.scratch_floats = (GROUPS * 16 + 4) * 4 * job.run->lanes;
     return crew_run(&job.crew, p->threads);

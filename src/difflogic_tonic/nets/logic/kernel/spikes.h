@@ -54,17 +54,20 @@ INLINE void NAME(row)(const struct spikes_plan *p, const uint16_t *at, const flo
 }
 
 /* The results of some rows, for WIDE or LANES outputs. */
-INLINE void NAME(some_rows)(const struct spikes_plan *p, float *scratch, int64_t first, int64_t end, int64_t output,
+INLINE void NAME(some_rows)(const struct spikes_job *job, float *scratch, int64_t first, int64_t end, int64_t output,
                             const int vectors)
 {
+    const struct spikes_plan *p = job->plan;
+    int64_t block = output / job->width * job->width, width = width_of_block(p, block, job->width);
     int64_t taps = p->kernel_rows * p->kernel_columns, all = p->frames * p->lines;
+    const float *weights = job->crew.shared + p->channels * taps * block + output - block;
     float *table = scratch, *sums = table + taps * 16 * vectors * LANES;
     memset(sums, 0, (size_t)(end - first) * p->columns * vectors * LANES * sizeof(float));
     for (int64_t channel = 0; channel < p->channels; channel += 4) {
         for (int64_t tap = 0; tap < taps; tap++) {
             const float *rows[4];
             for (int64_t i = 0; i < 4; i++)
-                rows[i] = channel + i < p->channels ? p->weights + ((channel + i) * taps + tap) * p->padded + output : 0;
+                rows[i] = channel + i < p->channels ? weights + ((channel + i) * taps + tap) * width : 0;
             NAME(subsets)(rows, table + tap * vectors * 16 * LANES, vectors, LANES, 16 * LANES);
         }
         for (int64_t row = first; row < end; row++) {
@@ -97,16 +100,16 @@ static void NAME(forward)(struct spikes_job *job, float *scratch, int64_t item)
     int64_t all = job->plan->frames * job->plan->rows, end = first + job->rows_per_item;
     end = end < all ? end : all;
     if (width == WIDE && output + width <= job->plan->padded)
-        NAME(some_rows)(job->plan, scratch, first, end, output, 2);
+        NAME(some_rows)(job, scratch, first, end, output, 2);
     else
         for (int64_t part = output; part < output + width && part < job->plan->padded; part += LANES)
-            NAME(some_rows)(job->plan, scratch, first, end, part, 1);
+            NAME(some_rows)(job, scratch, first, end, part, 1);
 }
 
 /* Adds what a few groups of four places are to the gradients of all weights. `windows`: of the first row of the kernel and
  * the first channel. */
 INLINE void NAME(add_groups)(const struct spikes_plan *p, const uint8_t *const *windows, const float *table, float *into,
-                             const int taps, const int vectors)
+                             int64_t width, const int taps, const int vectors)
 {
     int64_t n = taps ? taps : p->kernel_columns;
     for (int64_t channel = 0; channel < p->channels; channel++)
@@ -114,7 +117,7 @@ INLINE void NAME(add_groups)(const struct spikes_plan *p, const uint8_t *const *
             uint32_t spikes[GROUPS];
             for (int i = 0; i < GROUPS; i++)
                 spikes[i] = (uint32_t)windows[i][ky * p->quads * p->channels + channel] * (vectors * LANES * 4);
-            for (int64_t tap = 0; tap < n; tap++, into += p->padded) {
+            for (int64_t tap = 0; tap < n; tap++, into += width) {
                 FV sum[vectors];
                 for (int v = 0; v < vectors; v++)
                     sum[v] = LOAD(into + v * LANES);
@@ -130,16 +133,17 @@ INLINE void NAME(add_groups)(const struct spikes_plan *p, const uint8_t *const *
         }
 }
 
-/* The gradients of weights to BROAD outputs, or LANES of them, of the groups of four places from `first` on. */
+/* The gradients of weights to BROAD outputs, or fewer, of the groups of four places from `first` on. `width`: floats from
+ * tap to tap in `into`. */
 INLINE void NAME(some_groups)(const struct spikes_plan *p, float *scratch, int64_t first, int64_t end, float *into,
-                              int64_t output, const int vectors)
+                              int64_t width, int64_t output, const int vectors)
 {
     int64_t taps = p->kernel_rows * p->kernel_columns;
     int64_t used = used_of(p, output, vectors * LANES);
     const uint8_t *windows[GROUPS];
     float *table = scratch, *places = table + GROUPS * 16 * vectors * LANES;
     for (int64_t i = 0; i < p->channels * taps; i++)
-        memset(into + i * p->padded + output, 0, (size_t)vectors * LANES * sizeof(float));
+        memset(into + i * width, 0, (size_t)vectors * LANES * sizeof(float));
     memset(places, 0, (size_t)4 * vectors * LANES * sizeof(float));
     for (; first < end; first += GROUPS) {
         for (int i = 0; i < GROUPS; i++) {
@@ -158,29 +162,31 @@ INLINE void NAME(some_groups)(const struct spikes_plan *p, float *scratch, int64
             NAME(subsets)(rows, table + i * 16 * vectors * LANES, vectors, vectors * LANES, LANES);
         }
         if (p->kernel_columns == 3)
-            NAME(add_groups)(p, windows, table, into + output, 3, vectors);
+            NAME(add_groups)(p, windows, table, into, width, 3, vectors);
         else if (p->kernel_columns == 5)
-            NAME(add_groups)(p, windows, table, into + output, 5, vectors);
+            NAME(add_groups)(p, windows, table, into, width, 5, vectors);
         else
-            NAME(add_groups)(p, windows, table, into + output, 0, vectors);
+            NAME(add_groups)(p, windows, table, into, width, 0, vectors);
     }
 }
 
 static void NAME(backward)(struct spikes_job *job, float *scratch, int64_t item)
 {
     const struct spikes_plan *p = job->plan;
-    int64_t output = item % job->broad_blocks * BROAD, part = item / job->broad_blocks;
+    int64_t output = item % job->broad_blocks * job->broad, part = item / job->broad_blocks;
     int64_t first = part * job->groups_per_part, end = first + job->groups_per_part;
     end = end < job->groups ? end : job->groups;
-    float *into = job->crew.shared + part * job->slab;
-    if (output + BROAD <= p->padded)
-        NAME(some_groups)(p, scratch, first, end, into, output, 4);
-    else
-        for (; output < p->padded; output += output + WIDE <= p->padded ? WIDE : LANES)
-            if (output + WIDE <= p->padded)
-                NAME(some_groups)(p, scratch, first, end, into, output, 2);
-            else
-                NAME(some_groups)(p, scratch, first, end, into, output, 1);
+    int64_t width = width_of_block(p, output, job->broad), last = output + width;
+    float *into = job->crew.shared + part * job->slab + p->channels * p->kernel_rows * p->kernel_columns * output;
+    for (int64_t step; output < last; output += step, into += step)
+        if ((step = BROAD) <= last - output)
+            NAME(some_groups)(p, scratch, first, end, into, width, output, 4);
+        else if ((step = WIDE) <= last - output)
+            NAME(some_groups)(p, scratch, first, end, into, width, output, 2);
+        else {
+            step = LANES;
+            NAME(some_groups)(p, scratch, first, end, into, width, output, 1);
+        }
 }
 
 static const struct spikes_variant NAME(spikes) = {NAME(forward), NAME(backward), LANES};
