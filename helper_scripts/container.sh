@@ -155,6 +155,8 @@ clean_variables
 collect_binds "$@"
 choose_image
 warn_of_an_older_image
+DIFFLOGIC_IMAGE=$(realpath -s "$SINGULARITY_CONTAINER") # for commands that are printed to be used outside
+export DIFFLOGIC_IMAGE
 options=("${binds[@]}")
 if has_gpu; then
     options+=(--nv)

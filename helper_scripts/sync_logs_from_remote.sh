@@ -9,7 +9,7 @@
 #   --dry-run   only list what would be fetched
 #   SYNC_KBYTES_PER_SECOND=N limits the speed.
 #
-# Then: tensorboard --logdir FOLDER/runs
+# Then: .venv/bin/tensorboard --logdir FOLDER/runs
 set -euo pipefail
 # shellcheck source=helper_scripts/sync_functions.sh
 . "$(dirname "${BASH_SOURCE[0]}")/sync_functions.sh"

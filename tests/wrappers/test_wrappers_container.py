@@ -16,7 +16,7 @@ if [ "$1" = inspect ]; then
     echo "difflogic-tonic.locks: $LOCKS_OF_IMAGE"
     exit
 fi
-printf '%s\n' "$PYTHONNOUSERSITE|$PYTHONPATH|$LD_PRELOAD|$WANDB_MODE|$CUDA_VISIBLE_DEVICES" "$@"
+printf '%s\n' "$PYTHONNOUSERSITE|$PYTHONPATH|$LD_PRELOAD|$WANDB_MODE|$CUDA_VISIBLE_DEVICES|$DIFFLOGIC_IMAGE" "$@"
 [ -z "$HOLD" ] || exec sleep "$HOLD"
 exit 75
 """
@@ -79,7 +79,7 @@ def binds(words: list[str]) -> list[str]:
 
 def test_the_runtime_gets_the_storage_places_the_command_and_the_variables(node: Node, repository: Path) -> None:
     words, said = node.run("c.yaml", "job 1", WANDB_MODE="offline", CUDA_VISIBLE_DEVICES="3", LD_PRELOAD="")
-    assert words[:3] == ["1|||offline|3", "--quiet", "exec"]
+    assert words[:3] == [f"1|||offline|3|{node.image}", "--quiet", "exec"]
     assert words[-5:] == [str(node.copies()[0]), "python3", str(repository / "main.py"), "c.yaml", "job 1"]
     assert binds(words) == [str(repository), str(node.project), str(node.scratch)]
     assert "--nv" not in words
@@ -116,7 +116,7 @@ def test_python_paths_of_the_host_stay_outside_but_folders_of_ones_own_code_are_
     own.mkdir()
     packages.mkdir(parents=True)
     words, _ = node.run("c.yaml", "job", PYTHONPATH=f"{packages}:{own}:")
-    assert words[0] == f"1|{own}|||"
+    assert words[0] == f"1|{own}||||{node.image}"
     assert str(own) in binds(words)
     assert str(packages) not in binds(words)
 

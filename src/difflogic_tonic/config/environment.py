@@ -72,6 +72,21 @@ def slurm_end_time(variables: Mapping[str, str] | None = None) -> float | None:
     return float(text) if text.isdecimal() else None
 
 
+def outer_container(variables: Mapping[str, str] | None = None) -> tuple[str, str] | None:
+    """Runtime and image that whoever started this command outside a container can use for another one.
+
+    None outside containers, and in the shell of one, where the next command is typed inside as well.
+    """
+    environment = os.environ if variables is None else variables
+    for runtime in ("apptainer", "singularity"):
+        head = runtime.upper()
+        if environment.get(f"{head}_NAME"):
+            # The wrapper's copy of the image on scratch goes away, the image that it was made of stays.
+            image = environment.get("DIFFLOGIC_IMAGE") or environment.get(f"{head}_CONTAINER", "")
+            return (runtime, image) if image and environment.get(f"{head}_COMMAND") != "shell" else None
+    return None
+
+
 def job_report(variables: Mapping[str, str] | None = None) -> Path | None:
     """The file in which the job script wants to read the exit code and how far the run came; None without one."""
     environment = os.environ if variables is None else variables

@@ -2,13 +2,16 @@
 
 import datetime
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from difflogic_tonic.cache.progress import bar_on_terminal
+from difflogic_tonic.config import outer_container
 from difflogic_tonic.config.training import Train
 from difflogic_tonic.runs.metrics import Row
 from difflogic_tonic.train.standing import eta_seconds
@@ -109,6 +112,20 @@ def maxima_line(progress: Progress) -> str | None:
         sample, _, hard = name.removeprefix("test_").partition("_accuracy")
         parts.append(f"{sample}s{' (hard)' if hard else ''} {percent(accuracy)} in epoch {epoch:.0f}")
     return f"test, the best of {progress.epoch} epochs: {', '.join(parts)}; optimistic, since test data chose them"
+
+
+def tensorboard_command(folder: Path) -> str:
+    """A line for the shell that shows the curves in `folder`, which need not have our Python in its PATH."""
+    container = outer_container()
+    beside = Path(sys.executable).with_name("tensorboard")
+    if container is not None:
+        runtime, image = container
+        command = [runtime, "exec", "--bind", str(folder), image, "tensorboard"]
+    elif beside.is_file():
+        command = [str(beside)]
+    else:
+        command = [sys.executable, "-m", "tensorboard.main"]
+    return shlex.join([*command, "--logdir", str(folder)])
 
 
 def gate_line(report: dict[str, dict[str, Any]]) -> str:

@@ -334,4 +334,4 @@ class Run:
         self._say_tensorboard()
 
     def _say_tensorboard(self) -> None:
-        log.info("curves: tensorboard --logdir %s", self.folder.tensorboard)
+        log.info("curves: %s", lines.tensorboard_command(self.folder.tensorboard))
