@@ -4,6 +4,8 @@
 
 # shellcheck source=helper_scripts/project_variables.sh
 . "$REPOSITORY/helper_scripts/project_variables.sh"
+# shellcheck source=helper_scripts/inside_container.sh
+. "$REPOSITORY/helper_scripts/inside_container.sh"
 # shellcheck source=helper_scripts/slurm/batch.sh
 . "$REPOSITORY/helper_scripts/slurm/batch.sh"
 begin_batch
@@ -11,11 +13,6 @@ begin_batch
 fail() {
     printf 'error: %s\n' "$1" >&2
     exit "${2:-1}"
-}
-
-# Inside a container the runtime has overwritten SINGULARITY_CONTAINER with the image it runs, so ask for its traces.
-inside_container() {
-    [ -d /.singularity.d ] || [ -n "${APPTAINER_NAME:-}${SINGULARITY_NAME:-}" ]
 }
 
 run_python() {

@@ -13,6 +13,8 @@ set -euo pipefail
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck source=helper_scripts/project_variables.sh
 . "$REPOSITORY/helper_scripts/project_variables.sh"
+# shellcheck source=helper_scripts/inside_container.sh
+. "$REPOSITORY/helper_scripts/inside_container.sh"
 
 fail() {
     printf 'error: %s\n' "$1" >&2
@@ -48,11 +50,14 @@ done
 [ -n "$sweep" ] || fail "no sweep file; e.g. helper_scripts/slurm/sweep.sh configs/sweeps/digits_seeds.yaml --dry-run"
 
 list_tasks() {
-    if [ -r "${SINGULARITY_CONTAINER:-}" ] && [ ! -d /.singularity.d ]; then
-        "$REPOSITORY/helper_scripts/container.sh" "$REPOSITORY/helper_scripts/slurm/sweep_tasks.py" "$sweep"
+    local script=$REPOSITORY/helper_scripts/slurm/sweep_tasks.py
+    if inside_container; then
+        python3 "$script" "$sweep"
+    elif [ -r "${SINGULARITY_CONTAINER:-}" ]; then
+        "$REPOSITORY/helper_scripts/container.sh" "$script" "$sweep"
     else
         "$REPOSITORY/helper_scripts/setup_environment.sh" || return
-        "$REPOSITORY/.venv/bin/python" "$REPOSITORY/helper_scripts/slurm/sweep_tasks.py" "$sweep"
+        "$REPOSITORY/.venv/bin/python" "$script" "$sweep"
     fi
 }
 

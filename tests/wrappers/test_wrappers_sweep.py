@@ -1,7 +1,9 @@
 """helper_scripts/slurm/sweep.sh without SLURM: what it would run, what it refuses, and one run after another."""
 
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,30 @@ def test_an_environment_that_cannot_be_made_is_the_only_error(repository: Path, 
     assert result.returncode == 1
     assert result.stderr.startswith("error: no Python 3.11 or newer found; install one")
     assert result.stderr.count("\n") == 1
+
+
+def test_inside_a_container_its_python_lists_the_runs_and_no_environment_is_made(
+    repository: Path, tmp_path: Path
+) -> None:
+    checkout = tmp_path / "check out"
+    shutil.copytree(repository / "helper_scripts", checkout / "helper_scripts")
+    for name in ("src", "configs", "requirements"):
+        (checkout / name).symlink_to(repository / name)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    (tmp_path / "bin" / "python3").chmod(0o755)
+    path = tmp_path / "try.yaml"
+    path.write_text(yaml.safe_dump({"config": BASE, "grid": {"base.seed": [1]}}))
+    inside = {"APPTAINER_NAME": "difflogic.sif", "SINGULARITY_CONTAINER": str(path)}  # readable, as where it is bound
+    result = subprocess.run(
+        [checkout / "helper_scripts" / "slurm" / "sweep.sh", str(path), "--local", "--dry-run"],
+        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "PROJECT_VARIABLES": "/dev/null", **inside},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"./train.sh {BASE} try-seed1 --resume=auto --override base.seed=1\n"
+    assert not (checkout / ".venv").exists()
 
 
 @pytest.mark.integration
