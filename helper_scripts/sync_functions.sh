@@ -4,6 +4,12 @@
 # Nothing is written in place: rsync writes beside the final name and renames, so that whatever reads a file at the other
 # end has the old one or the new one. What was cut short lies in .rsync-partial/ there and is gone on from.
 
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then # an older one takes an empty array for an unset variable
+    printf 'error: %s needs bash 4.4 or newer, and this is %s; install one (macOS: brew install bash) and have it first in PATH\n' \
+        "$(basename "$0")" "$BASH_VERSION" >&2
+    exit 2
+fi
+
 HELPERS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 REPOSITORY=$(cd "$HELPERS/.." && pwd -P)
 WORK=$(mktemp -d /tmp/sync.XXXXXX) || exit 5 # short: a socket with a longer path cannot be made
