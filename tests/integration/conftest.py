@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
+from forked import GLANCE_SECONDS, Forked
+from mounts import mount  # noqa: F401 (a fixture)
+
 CLASSES = 10
 PER_CLASS = {"Train": 6, "Test": 2}
 IMPORTED_ONCE = (
@@ -70,37 +73,20 @@ def small_storage(small_recordings: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @dataclass
-class Child:
-    """A forked process that trains, with what it prints in a file."""
+class Child(Forked):
+    """One that trains, with what it prints in a file."""
 
-    pid: int
     output: Path
-    code: int | None = None
 
     def send(self, name: str) -> None:
         os.kill(self.pid, getattr(signal, name))
-
-    def wait(self, seconds: float = 120) -> int:
-        """The exit code; minus the signal's number if one ended it."""
-        end = time.monotonic() + seconds
-        while self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > end:
-                os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
-                pytest.fail(f"still running after {seconds} s: {self.text}")
-            else:
-                time.sleep(0.002)
-        return self.code
 
     def until(self, text: str, seconds: float = 60) -> None:
         """Wait until it has printed `text`, or has ended."""
         end = time.monotonic() + seconds
         while text not in self.text and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             assert time.monotonic() < end, self.text
-            time.sleep(0.002)
+            time.sleep(GLANCE_SECONDS)
 
     @property
     def text(self) -> str:
@@ -217,6 +203,19 @@ class Laboratory:
             return run_command(module.main, self.arguments(*options, job=job))
 
         return fork(work, self.root / output)
+
+    def evaluate_as_from_another_device(self, model: str, backend: str) -> int:
+        """Evaluate the best model as if the section `model` of its config named another `backend`."""
+        import torch
+
+        from difflogic_tonic.config import StoragePaths
+        from difflogic_tonic.train.evaluation import evaluate_run
+
+        path = self.project / "models" / "job" / "best.pt"
+        saved = torch.load(path, weights_only=False)
+        saved["config"]["model"][model]["backend"] = backend
+        torch.save(saved, path)
+        return evaluate_run("job", "best", "cpu", StoragePaths(self.scratch, self.project))
 
     def weights(self, which: str = "last", job: str = "job") -> dict[str, Any]:
         from difflogic_tonic.runs.model_file import load_model

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ from difflogic_tonic.config import PrepareConfig, StoragePaths
 from difflogic_tonic.errors import StorageError, StorageFull
 from difflogic_tonic.events import encode_atis, make_events
 from difflogic_tonic.storage import Storage, open_storage
+from mounts import Mount
 
 RECORDINGS = 120
 PAGE = 4096
 
 pytestmark = pytest.mark.integration
-
-Mount = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
@@ -35,29 +33,6 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_atis(make_events(x, y, np.sort(rng.integers(0, 300_000, 400)), p)))
     return folder
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Mount]:
-    """Mount a small file system in memory: mount(name, 'size=1m'). Skips where that is not allowed."""
-    mounted: list[Path] = []
-
-    def make(name: str, options: str) -> Path:
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip("there is no mount command")
-        if done.returncode:
-            pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield make
-    for folder in reversed(mounted):
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def config(raw: Path, **data: Any) -> PrepareConfig:

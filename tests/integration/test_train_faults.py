@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from difflogic_tonic.errors import StorageError
-from mounts import Mount, mount, run_mount, unmount  # noqa: F401
+from mounts import Mount, run_mount, unmount
 
 pytestmark = pytest.mark.integration
 Check = Callable[[], None]
@@ -167,7 +167,7 @@ def test_scratch_without_room_for_a_while(
     n_bytes: int,
     lab: Any,
     tmp_path: Path,
-    mount: Mount,  # noqa: F811
+    mount: Mount,
     assert_same_outcome: Check,
 ) -> None:
     """Filled up, by bytes or by files, after the first epoch and emptied after the third."""

@@ -171,41 +171,41 @@ def test_a_signal_to_one_rank_before_the_first_step_ends_all_at_once(
     assert "error" not in processes[0].text + processes[1].text
 
 
-def test_an_error_in_one_rank_ends_all_with_its_code(laboratory: Any, start: Any) -> None:
-    def fail_in_rank_1(rank: int) -> None:
+def in_step_3_of_rank_1(act: Callable[[Any], None]) -> Callable[[int], None]:
+    """What a process has to do at first so that `act(model)` happens there."""
+
+    def first(rank: int) -> None:
         from difflogic_tonic.train import fit
 
         step = fit.train_step
 
-        def failing(*given: Any) -> Any:
+        def acting(*given: Any) -> Any:
             if rank == 1 and given[6] == 3:
-                raise torch.OutOfMemoryError("out of memory")
+                act(given[0])
             return step(*given)
 
-        fit.train_step = failing
+        fit.train_step = acting
+
+    return first
+
+
+def test_an_error_in_one_rank_ends_all_with_its_code(laboratory: Any, start: Any) -> None:
+    def fail(_: Any) -> None:
+        raise torch.OutOfMemoryError("out of memory")
 
     laboratory.write_config("MLP", epochs=10)
-    processes = start(2, first=fail_in_rank_1)
+    processes = start(2, first=in_step_3_of_rank_1(fail))
     assert codes(processes) == [OutOfMemory.exit_code] * 2, processes[0].text + processes[1].text
     assert "error: rank 1: out of memory with train.dataloader.batch_size" in processes[1].text
     assert "error: ended by rank 1: out of memory" in processes[0].text
 
 
 def test_a_loss_that_is_not_finite_in_one_rank_ends_all(laboratory: Any, start: Any) -> None:
-    def spoil_rank_1(rank: int) -> None:
-        from difflogic_tonic.train import fit
-
-        step = fit.train_step
-
-        def spoilt(*given: Any) -> Any:
-            if rank == 1 and given[6] == 3:
-                given[0].layers[1].bias.data.fill_(float("nan"))
-            return step(*given)
-
-        fit.train_step = spoilt
+    def spoil(model: Any) -> None:
+        model.layers[1].bias.data.fill_(float("nan"))
 
     laboratory.write_config("MLP", epochs=10)
-    processes = start(2, first=spoil_rank_1)
+    processes = start(2, first=in_step_3_of_rank_1(spoil))
     assert codes(processes) == [TrainingDiverged.exit_code] * 2, processes[0].text + processes[1].text
     assert "error: step 3: the loss is nan; nothing was updated. It begins at layers.1 (Linear)" in processes[0].text
 

@@ -107,13 +107,6 @@ def test_the_default_learning_rate_is_said_and_kept(laboratory: Any, capsys: pyt
 def test_a_model_trained_by_the_kernels_of_another_device_is_evaluated_by_those_that_are_there(
     laboratory: Any,
 ) -> None:
-    from difflogic_tonic.config import StoragePaths
-    from difflogic_tonic.train.evaluation import evaluate_run
-
     write_recipe(laboratory, epochs=1)
     laboratory.main()
-    path = laboratory.project / "models" / "job" / "best.pt"
-    saved = torch.load(path, weights_only=False)
-    saved["config"]["model"]["difflogic"]["backend"] = "triton"  # as if from a GPU
-    torch.save(saved, path)
-    assert evaluate_run("job", "best", "cpu", StoragePaths(laboratory.scratch, laboratory.project)) == 0
+    assert laboratory.evaluate_as_from_another_device("difflogic", "triton") == 0

@@ -146,18 +146,11 @@ def test_what_is_drawn_in_an_evaluation_is_drawn_again(
 
 
 def test_a_run_on_another_device_than_the_saved_one_takes_the_neurons_that_fit(
-    laboratory: Any, image_storage: Path, capsys: pytest.CaptureFixture[str]
+    laboratory: Any, image_storage: Path
 ) -> None:
-    from difflogic_tonic.config import StoragePaths
-    from difflogic_tonic.train.evaluation import evaluate_run
-
     write(laboratory, image_storage, {"architecture": "8C5-MP4-FC10"}, epochs=1)
     laboratory.main()
-    path = laboratory.project / "models" / "job" / "best.pt"
-    saved = torch.load(path, weights_only=False)
-    saved["config"]["model"]["snn"]["backend"] = "compiled"  # as if from a GPU
-    torch.save(saved, path)
-    assert evaluate_run("job", "best", "cpu", StoragePaths(laboratory.scratch, laboratory.project)) == 0
+    assert laboratory.evaluate_as_from_another_device("snn", "compiled") == 0
 
 
 def test_neurons_that_the_device_does_not_have_are_refused_before_there_is_a_run(

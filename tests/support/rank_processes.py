@@ -1,11 +1,10 @@
-"""Several processes that train together, forked from this one: that saves each the seconds of `import torch`."""
+"""Several forked processes that train together."""
 
 import os
 import pickle
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from difflogic_tonic.errors import UserError
 from difflogic_tonic.runs.signals import StopRequest
 from difflogic_tonic.train.ranks import Ranks
 from difflogic_tonic.train.rendezvous import connect, meet
+from forked import Forked
 
 CPU = torch.device("cpu")
 
@@ -36,27 +36,10 @@ def places(world: int) -> list[RankPlace]:
 
 
 @dataclass
-class Rank:
-    """One forked process."""
+class Rank(Forked):
+    """One of them."""
 
-    pid: int
     answer: Path
-    code: int | None = None
-
-    def wait(self, seconds: float = 90) -> int:
-        """The exit code; minus the signal's number if one ended it."""
-        end = time.monotonic() + seconds
-        while self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > end:
-                os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
-                raise AssertionError(f"still running after {seconds} s")
-            else:
-                time.sleep(0.005)
-        return self.code
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)

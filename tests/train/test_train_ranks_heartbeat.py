@@ -16,7 +16,7 @@ from difflogic_tonic.train.heartbeat import Heartbeat, Report, read_report, sile
 from difflogic_tonic.train.inputs import gpu_of
 from difflogic_tonic.train.ranks import Ranks
 from difflogic_tonic.train.rendezvous import check_devices, connect, find_store, meet
-from rank_processes import CPU, free_port, in_ranks, start
+from rank_processes import CPU, Rank, free_port, in_ranks, start
 
 pytestmark = pytest.mark.integration
 
@@ -45,6 +45,14 @@ def test_ranks_without_a_beat_are_silent() -> None:
     assert silent_ranks(store, 3, beats) == [1, 2]
 
 
+def code_of(process: Rank, other: Rank) -> int:
+    """The exit code of a process that ends by itself, although the other does not."""
+    try:
+        return process.wait(15)
+    finally:
+        other.kill()
+
+
 def test_a_process_that_hangs_ends_those_that_wait_for_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def wait_in_rank_0(place: RankPlace) -> None:
         store = dist.TCPStore("127.0.0.1", place.port, is_master=place.rank == 0, wait_for_workers=False)
@@ -54,10 +62,7 @@ def test_a_process_that_hangs_ends_those_that_wait_for_it(tmp_path: Path, capfd:
         time.sleep(20)
 
     waiting, hanging = start(wait_in_rank_0, tmp_path)
-    try:
-        assert waiting.wait(15) == RanksLost.exit_code
-    finally:
-        hanging.kill()
+    assert code_of(waiting, hanging) == RanksLost.exit_code
     assert "error: rank 0: no sign of life from rank 1 for 0 seconds" in capfd.readouterr().err
 
 
@@ -74,10 +79,7 @@ def test_a_rank_0_that_stands_still_ends_those_that_ask_it(tmp_path: Path, capfd
         time.sleep(20)
 
     still, asking = start(stand_still, tmp_path)
-    try:
-        assert asking.wait(15) == RanksLost.exit_code
-    finally:
-        still.kill()
+    assert code_of(asking, still) == RanksLost.exit_code
     assert "no answer from rank 0" in capfd.readouterr().err
 
 

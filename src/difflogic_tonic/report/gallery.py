@@ -5,30 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from difflogic_tonic.storage import atomic_write, storage_errors
+from difflogic_tonic.report.document import save_document
+from difflogic_tonic.storage import storage_errors
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ margin: 1.5rem auto; max-width: 1200px; padding: 0 1rem; color: #1a1a1a; background: #fff;
-  font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }}
-img {{ max-width: 100%; height: auto; }}
-figure {{ margin: 1.5rem 0; }}
-.small {{ display: flex; flex-wrap: wrap; gap: 1rem; }} .small figure {{ flex: 1 1 420px; margin: .5rem 0; }}
-figcaption {{ color: #595959; }}
-pre {{ background: #f4f4f4; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }}
-td {{ padding: .1rem 1rem .1rem 0; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{content}
-</body>
-</html>
+_STYLE = """
+body { margin: 1.5rem auto; max-width: 1200px; padding: 0 1rem; color: #1a1a1a; background: #fff;
+  font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }
+img { max-width: 100%; height: auto; }
+figure { margin: 1.5rem 0; }
+.small { display: flex; flex-wrap: wrap; gap: 1rem; } .small figure { flex: 1 1 420px; margin: .5rem 0; }
+figcaption { color: #595959; }
+pre { background: #f4f4f4; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }
+td { padding: .1rem 1rem .1rem 0; }
 """
 
 
@@ -63,10 +51,7 @@ class Gallery:
             parts.append(f"<h2>Not drawn</h2><ul>{lines}</ul>")
         self._make_folder()
         parts.append(f"<details><summary>All numbers of the summary</summary><table>{rows}</table></details>")
-        path = self.folder / "index.html"
-        with atomic_write(path) as partial:
-            partial.write_text(_PAGE.format(title=html.escape(title), content="\n".join(parts)), encoding="utf-8")
-        return path
+        return save_document(self.folder / "index.html", title, _STYLE, "\n".join(parts))
 
     def _make_folder(self) -> None:
         with storage_errors(self.folder, "making a folder"):

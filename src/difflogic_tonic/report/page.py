@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from difflogic_tonic.report.dashboard import Dashboard
+from difflogic_tonic.report.document import save_document
 from difflogic_tonic.report.style import FAMILIES, family_style
 from difflogic_tonic.report.table import Axis, Cells, Table, number_in
-from difflogic_tonic.storage import atomic_write
 
 MAIN = (
     *("job_id", "state", "model_type", "network", "dataset", "seed", "accuracy", "spikes_per_sample"),
@@ -25,16 +25,7 @@ MAIN = (
 LABELS = {"job_id": "run", "model_type": "model"}
 """Other names of columns in the head of the table, for those that are no axis."""
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
+_BODY = """
 <div class="controls">
 <label>dataset <select id="dataset"></select></label>
 <label>accuracy <select id="accuracy"></select></label>
@@ -55,8 +46,6 @@ differ in their seed only. Point at a mark, or at a row of the table, to see whi
 <div id="tip" role="status"></div>
 <script>const DATA = {data};</script>
 <script>{script}</script>
-</body>
-</html>
 """
 
 
@@ -64,16 +53,12 @@ def save_page(dashboard: Dashboard, accuracies: Sequence[Axis], table: Table, pa
     """Write the page. Raises `StorageError`."""
     data = page_data(dashboard, accuracies, table)
     source = files("difflogic_tonic.report") / "page"
-    page = _PAGE.format(
-        title=html.escape(title),
-        style=(source / "dashboard.css").read_text(encoding="utf-8"),
+    body = _BODY.format(
         notes="".join(f"<p>{html.escape(note)}</p>" for note in dashboard.notes),
         data=_in_script(data),
         script=(source / "dashboard.js").read_text(encoding="utf-8"),
     )
-    with atomic_write(path) as partial:
-        partial.write_text(page, encoding="utf-8")
-    return path
+    return save_document(path, title, (source / "dashboard.css").read_text(encoding="utf-8"), body)
 
 
 def page_data(dashboard: Dashboard, accuracies: Sequence[Axis], table: Table) -> dict[str, Any]:
