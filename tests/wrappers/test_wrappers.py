@@ -145,6 +145,20 @@ def test_a_spool_copy_without_a_checkout_says_so(repository: Path, tmp_path: Pat
     assert result.stderr.count("\n") == 1
 
 
+def test_the_job_scripts_find_the_checkout_by_the_same_lines(repository: Path) -> None:
+    """They cannot share them: a spool copy has to find the checkout before it can source anything that lies there."""
+    heads = set()
+    for name in ("train", "prepare_data", "evaluate", "check_and_sync_data"):
+        lines, found, _ = (
+            (repository / f"{name}.sh").read_text().partition('. "$REPOSITORY/helper_scripts/environment.sh"')
+        )
+        assert found
+        heads.add(
+            lines[lines.index("#SBATCH --output") :].replace(f"{name}\\.sh", "SCRIPT").replace(f"{name}.sh", "SCRIPT")
+        )
+    assert len(heads) == 1
+
+
 def test_a_second_setup_does_nothing(ready_checkout: Path) -> None:
     before = time.time_ns()
     result = run([ready_checkout / "helper_scripts" / "setup_environment.sh"])
