@@ -1,8 +1,10 @@
 """Fixtures shared by all rooms: where real recordings lie, and folders that look like a fresh machine."""
 
+import importlib
 import logging
 import os
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +74,25 @@ def program() -> Callable[[str], str]:
 def importing_environment() -> dict[str, str]:
     """Environment of a Python process of its own that imports the package."""
     return {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Path]]:
+    """`own_module("my_parts", source)` writes a module that can be imported in this test, as a user's own code is."""
+    made: list[str] = []
+
+    def write(name: str, source: str) -> Path:
+        path = tmp_path / "modules" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source)
+        monkeypatch.syspath_prepend(path.parent)
+        importlib.invalidate_caches()
+        made.append(name)
+        return path
+
+    yield write
+    for name in made:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(autouse=True)

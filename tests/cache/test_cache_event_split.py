@@ -1,9 +1,7 @@
 """Variants of packed events: found whatever the slicing, and read as the frames that preparing with it would store."""
 
-import importlib
 import pickle
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +77,9 @@ def packed(files: dict[str, bytes], make_source: Any, storage: Storage, make_con
 
 
 @pytest.fixture
-def slicer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def slicer(own_module: Callable[[str, str], Path]) -> Path:
     """A module `halves` with the function `by_half`, which makes one frame or two."""
-    path = tmp_path / "modules" / "halves.py"
-    path.parent.mkdir()
-    path.write_text(SLICER)
-    monkeypatch.syspath_prepend(path.parent)
-    importlib.invalidate_caches()
-    yield path
-    sys.modules.pop("halves", None)
+    return own_module("halves", SLICER)
 
 
 def everything(split: Any, room: int | None = None) -> np.ndarray:

@@ -1,9 +1,7 @@
 """Variants of other ways to slice, filter and store, and those of a function of one's own."""
 
-import importlib
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +31,9 @@ def by_thirds(events, H, W):
 
 
 @pytest.fixture
-def slicer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def slicer(own_module: Callable[[str, str], Path]) -> Path:
     """A module `thirds_of` with the function `by_thirds`."""
-    path = tmp_path / "modules" / "thirds_of.py"
-    path.parent.mkdir()
-    path.write_text(SLICER)
-    monkeypatch.syspath_prepend(path.parent)
-    importlib.invalidate_caches()
-    yield path
-    sys.modules.pop("thirds_of", None)
+    return own_module("thirds_of", SLICER)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """Functions of one's own, named module:function."""
 
-import importlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +13,9 @@ KEY = "train.optimizer"
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def module(own_module: Callable[[str, str], Path]) -> Path:
     """A module `my_parts` that can be imported."""
-    path = tmp_path / "my_parts.py"
-    path.write_text("def double(x):\n    return 2 * x\n\nnumber = 3\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.invalidate_caches()
-    yield path
-    sys.modules.pop("my_parts", None)
+    return own_module("my_parts", "def double(x):\n    return 2 * x\n\nnumber = 3\n")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """Slicing by a function of one's own."""
 
-import importlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,15 +46,10 @@ number = 3
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def module(own_module: Callable[[str, str], Path]) -> Path:
     """A module `my_slicers` that can be imported."""
-    path = tmp_path / "my_slicers.py"
-    path.write_text(SOURCE)
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.invalidate_caches()
     load_function.cache_clear()
-    yield path
-    sys.modules.pop("my_slicers", None)
+    return own_module("my_slicers", SOURCE)
 
 
 def recipe(function: str, **options: object) -> FrameRecipe:

@@ -1,9 +1,7 @@
 """A whole run of a network and an optimizer of one's own."""
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,9 @@ def optimizer(parameters, learning_rate, weight_decay):
 
 
 @pytest.fixture
-def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def parts(own_module: Callable[[str, str], Path]) -> Path:
     """A module `my_parts` that can be imported."""
-    path = tmp_path / "my_parts.py"
-    path.write_text(SOURCE)
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.invalidate_caches()
-    yield path
-    sys.modules.pop("my_parts", None)
+    return own_module("my_parts", SOURCE)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """A spiking network of one's own."""
 
-import importlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,13 +39,9 @@ def a_layer(frame_shape, classes, neuron):
 
 
 @pytest.fixture(autouse=True)
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def module(own_module: Callable[[str, str], Path]) -> None:
     """A module `my_networks` that can be imported."""
-    (tmp_path / "my_networks.py").write_text(SOURCE)
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.invalidate_caches()
-    yield
-    sys.modules.pop("my_networks", None)
+    own_module("my_networks", SOURCE)
 
 
 def own(function: str, seed: int = 1):
@@ -122,11 +116,8 @@ def a_number(frame_shape, classes):
 
 
 @pytest.fixture
-def whole_models(tmp_path: Path) -> Iterator[None]:
-    (tmp_path / "my_models.py").write_text(MODELS)
-    importlib.invalidate_caches()
-    yield
-    sys.modules.pop("my_models", None)
+def whole_models(own_module: Callable[[str, str], Path]) -> None:
+    own_module("my_models", MODELS)
 
 
 def whole(function: str, view: View | None = None):

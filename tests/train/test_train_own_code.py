@@ -1,8 +1,6 @@
 """Optimizers and networks of one's own in a run."""
 
-import importlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +27,9 @@ def a_rate(parameters, learning_rate, weight_decay):
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def module(own_module: Callable[[str, str], Path]) -> Path:
     """A module `my_optimizers` that can be imported."""
-    path = tmp_path / "my_optimizers.py"
-    path.write_text(SOURCE)
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.invalidate_caches()
-    yield path
-    sys.modules.pop("my_optimizers", None)
+    return own_module("my_optimizers", SOURCE)
 
 
 def test_it_trains_and_follows_the_schedule(workshop: Any, module: Path) -> None:
