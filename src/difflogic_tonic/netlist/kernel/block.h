@@ -7,6 +7,7 @@
 
 #define PARTS (ROW / LANES)
 #define SAMPLES (64 * ROW)
+#define EIGHT (8 * ROW + 8) /* words for eight times ROW samples; blocks of them are not a power of two apart */
 #define LOAD(p) (*(const V *)(p))
 #define STORE(p, v) (*(V *)(p) = (v))
 
@@ -25,101 +26,107 @@ INLINE void NAME(swap_bits)(V *z, const int distance, const int step)
         }
 }
 
-/* Bit f of word s of a becomes bit s of word f of `to`, in each of the ROW columns of a[64][ROW], which is overwritten. */
-static void NAME(transpose)(uint64_t *a, uint64_t *to)
+/* The steps of a transposition inside of eight words, in each of ROW columns. */
+INLINE void NAME(swap_near)(const uint64_t *from, uint64_t *to)
 {
-    for (int part = 0; part < PARTS; part++)
-        for (int half = 0; half < 2; half++)
-            for (int k = 0; k < 8; k++) {
-                const int64_t offset = (half ? 8 * k : k) * ROW + part * LANES, apart = half ? ROW : 8 * ROW;
-                V z[8];
-                for (int i = 0; i < 8; i++)
-                    z[i] = LOAD(a + offset + i * apart);
-                if (half) {
-                    NAME(swap_bits)(z, 4, 4);
-                    NAME(swap_bits)(z, 2, 2);
-                    NAME(swap_bits)(z, 1, 1);
-                } else {
-                    NAME(swap_bits)(z, 32, 4);
-                    NAME(swap_bits)(z, 16, 2);
-                    NAME(swap_bits)(z, 8, 1);
-                }
-                for (int i = 0; i < 8; i++)
-                    STORE((half ? to : a) + offset + i * apart, z[i]);
-            }
-}
-
-/* 64 features of one sample, of which `left` are there. */
-INLINE uint64_t NAME(some)(const uint8_t *p, int64_t left, const int form)
-{
-    uint8_t bytes[64] = {0};
-    uint64_t word = 0;
-    const int64_t there = left < 64 ? left : 64;
-    if (form == BITS) {
-        memcpy(&word, p, (size_t)(there + 7) / 8);
-        return there < 64 ? word & ((1ull << there) - 1) : word;
+    for (int part = 0; part < PARTS; part++) {
+        V z[8];
+        for (int i = 0; i < 8; i++)
+            z[i] = LOAD(from + i * ROW + part * LANES);
+        NAME(swap_bits)(z, 4, 4);
+        NAME(swap_bits)(z, 2, 2);
+        NAME(swap_bits)(z, 1, 1);
+        for (int i = 0; i < 8; i++)
+            STORE(to + i * ROW + part * LANES, z[i]);
     }
-    memcpy(bytes, p, (size_t)there);
-    return MASK64(bytes);
 }
 
-/* The same for `blocks` times 64 features of `count` samples, into words at the places of the samples. */
-INLINE void NAME(take_masks)(const struct evaluation *e, const uint8_t *frames, int64_t first, int64_t count,
-                             uint64_t (*masks)[SAMPLES + 8], const int form)
+/* The steps between the eights of a[64][ROW]. */
+INLINE void NAME(swap_far)(uint64_t *a)
 {
-    const int64_t bytes_each = form == BITS ? 8 : 64, left = e->inputs - first;
+    for (int column = 0; column < 8 * ROW; column += LANES) {
+        V z[8];
+        for (int i = 0; i < 8; i++)
+            z[i] = LOAD(a + i * 8 * ROW + column);
+        NAME(swap_bits)(z, 32, 4);
+        NAME(swap_bits)(z, 16, 2);
+        NAME(swap_bits)(z, 8, 1);
+        for (int i = 0; i < 8; i++)
+            STORE(a + i * 8 * ROW + column, z[i]);
+    }
+}
+
+/* Bit f of word s becomes bit s of word f, in each of the ROW columns of a[64][ROW]. */
+static void NAME(transpose)(uint64_t *a)
+{
+    for (int i = 0; i < 64; i += 8)
+        NAME(swap_near)(a + i * ROW, a + i * ROW);
+    NAME(swap_far)(a);
+}
+
+/* Masks of `words` samples `apart` bytes from each other: 64 features of each to a word, and the words of the same features
+ * beside each other. Up to `end` there is something to be read. */
+INLINE void NAME(take_masks)(const uint8_t *p, const uint8_t *end, int64_t apart, const int words, int64_t features,
+                             uint64_t (*masks)[EIGHT], const int form)
+{
+    const int64_t each = form == BITS ? 8 : 64, left = features % 64;
+    uint64_t(*const whole)[EIGHT] = masks + features / 64;
 #ifdef TAKE4
-    if (form == BITS && left >= 64 * FEATURE_BLOCKS && count == SAMPLES) {
-        for (int64_t s = 0; s < 64; s++)
-            for (int64_t word = 0; word < ROW; word += 4)
-                TAKE4(frames + first / 8 + (word * 64 + s) * e->stride, 64 * e->stride, &masks[0][s * ROW + word],
-                      SAMPLES + 8);
-        return;
-    }
+    if (form == BITS && words == ROW)
+        for (; masks + 4 <= whole; masks += 4, p += 4 * each)
+            for (int word = 0; word < ROW; word += 4)
+                TAKE4(p + word * apart, apart, *masks + word, EIGHT);
 #endif
-    /* in the order of the words, which then are whole lines of the cache */
-    for (int64_t s = 0; s < 64 && s < count; s++)
-        for (int64_t word_of_row = 0; word_of_row * 64 + s < count; word_of_row++) {
-            const int64_t place = s * ROW + word_of_row;
-            const uint8_t *p = frames + first / 64 * bytes_each + (word_of_row * 64 + s) * e->stride;
-            if (left >= 64 * FEATURE_BLOCKS) {
-                for (int block = 0; block < FEATURE_BLOCKS; block++) {
-                    uint64_t word;
-                    if (form == BITS)
-                        memcpy(&word, p + 8 * block, 8);
-                    else
-                        word = MASK64(p + 64 * block);
-                    masks[block][place] = word;
-                    if (form == BYTES) /* what the next turn reads */
-                        __builtin_prefetch(p + 64 * (FEATURE_BLOCKS + block));
-                }
+    for (; masks < whole; masks++, p += each)
+        for (int word = 0; word < words; word++)
+            if (form == BITS) {
+                memcpy(*masks + word, p + word * apart, sizeof **masks);
             } else {
-                for (int block = 0; 64 * block < left; block++)
-                    masks[block][place] = NAME(some)(p + bytes_each * block, left - 64 * block, form);
+                (*masks)[word] = MASK64(p + word * apart);
+                __builtin_prefetch(p + word * apart + AHEAD);
             }
-        }
+    for (int word = 0; word < words && left; word++) {
+        const uint8_t *q = p + word * apart;
+        uint8_t bytes[64] = {0};
+        uint64_t mask;
+        if (q + each > end)
+            q = memcpy(bytes, q, (size_t)(end - q));
+        if (form == BITS)
+            memcpy(&mask, q, sizeof mask);
+        else
+            mask = MASK64(q);
+        (*masks)[word] = mask & ((1ull << left) - 1);
+    }
 }
 
-/* Features of samples as they come into rows. `count` samples are there, the rest is 0. */
-static void NAME(take_samples)(const struct evaluation *e, const uint8_t *frames, int64_t count, uint64_t *rows)
+/* Features of samples as they come into rows, of which there are `inputs`, rounded up to 64. `count` samples are there, the
+ * rest is 0. Samples are read to their end in ROW streams, which is what processors expect; their masks go through half of
+ * the transposition on the way to the rows. */
+INLINE void NAME(take_samples)(const struct evaluation *e, const uint8_t *frames, int64_t count, uint64_t *rows,
+                               const int form)
 {
-    uint64_t masks[FEATURE_BLOCKS][SAMPLES + 8] __attribute__((aligned(64)));
-    if (count < SAMPLES)
-        memset(masks, 0, sizeof masks);
-    for (int64_t first = 0; first < e->inputs; first += 64 * FEATURE_BLOCKS) {
-        if (e->form == BITS)
-            NAME(take_masks)(e, frames, first, count, masks, BITS);
-        else
-            NAME(take_masks)(e, frames, first, count, masks, BYTES);
-        for (int block = 0; block < FEATURE_BLOCKS && first + 64 * block < e->inputs; block++) {
-            const int64_t from = first + 64 * block, there = e->inputs - from < 64 ? e->inputs - from : 64;
-            NAME(transpose)(masks[block], there < 64 ? masks[block] : rows + from * ROW);
-            if (there < 64)
-                memcpy(rows + from * ROW, masks[block], (size_t)there * ROW * sizeof(uint64_t));
+    uint64_t masks[FEATURE_BLOCKS][EIGHT] __attribute__((aligned(64)));
+    const int64_t apart = 64 * e->stride, width = form == BITS ? (e->inputs + 7) / 8 : e->inputs;
+    const uint8_t *end = frames + (count - 1) * e->stride + width;
+    for (int64_t from = 0; from < 64; from += 8)
+        for (int64_t first = 0; first < e->inputs; first += 64 * FEATURE_BLOCKS) {
+            const int64_t left = e->inputs - first, features = left < 64 * FEATURE_BLOCKS ? left : 64 * FEATURE_BLOCKS;
+            const int64_t blocks = (features + 63) / 64;
             if (count < SAMPLES)
-                memset(masks[block], 0, sizeof masks[block]);
+                memset(masks, 0, (size_t)blocks * sizeof *masks);
+            for (int64_t s = from; s < from + 8 && s < count; s++) {
+                const uint8_t *p = frames + s * e->stride + (form == BITS ? first / 8 : first);
+                uint64_t(*to)[EIGHT] = (void *)&masks[0][(s - from) * ROW];
+                if (s + 64 * (ROW - 1) < count)
+                    NAME(take_masks)(p, end, apart, ROW, features, to, form);
+                else
+                    NAME(take_masks)(p, end, apart, (int)((count - s + 63) / 64), features, to, form);
+            }
+            for (int64_t block = 0; block < blocks; block++)
+                NAME(swap_near)(masks[block], rows + (first + 64 * block + from) * ROW);
         }
-    }
+    for (int64_t first = 0; first < e->inputs; first += 64)
+        NAME(swap_far)(rows + first * ROW);
 }
 
 #define GATE(number, expression)                                                                                       \
@@ -214,7 +221,7 @@ static void NAME(put_scores)(const struct evaluation *e, const uint64_t *planes,
         memset(a, 0, sizeof a);
         for (int64_t i = 0; i < some; i++)
             memcpy(a + i * width * ROW, planes + (k + i) * e->depth * ROW, (size_t)e->depth * ROW * sizeof *a);
-        NAME(transpose)(a, a);
+        NAME(transpose)(a);
         for (int64_t s = 0; s < count; s++) {
             uint64_t numbers = a[(s % 64) * ROW + s / 64];
             int32_t *to = e->scores + (first + s) * e->classes + k;
@@ -248,7 +255,7 @@ static void NAME(put_answers)(const struct evaluation *e, const uint64_t *planes
                 STORE(index + bit * ROW + part * LANES, k >> bit & 1 ? before | more : before & ~more);
             }
         }
-    NAME(transpose)(index, index);
+    NAME(transpose)(index);
     for (int64_t s = 0; s < count; s++)
         e->answers[first + s] = (int32_t)index[(s % 64) * ROW + s / 64];
 }
@@ -258,8 +265,10 @@ static void NAME(take_frames)(const struct evaluation *e, int64_t block, int64_t
     size_t row_bytes = ROW * sizeof *rows;
     if (e->form == PLANES)
         memcpy(rows, e->frames + (size_t)block * (size_t)e->inputs * row_bytes, (size_t)e->inputs * row_bytes);
+    else if (e->form == BITS)
+        NAME(take_samples)(e, e->frames + block * SAMPLES * e->stride, count, rows, BITS);
     else
-        NAME(take_samples)(e, e->frames + block * SAMPLES * e->stride, count, rows);
+        NAME(take_samples)(e, e->frames + block * SAMPLES * e->stride, count, rows, BYTES);
     if (e->state_before)
         memcpy(rows + e->inputs * ROW, e->state_before + block * e->state * ROW, (size_t)e->state * row_bytes);
     else
@@ -304,6 +313,7 @@ static void NAME(run_block)(const struct evaluation *e, int64_t block, uint64_t 
 
 #undef PARTS
 #undef SAMPLES
+#undef EIGHT
 #undef LOAD
 #undef STORE
 #undef GATE

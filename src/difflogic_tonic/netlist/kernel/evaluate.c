@@ -197,11 +197,11 @@ static void *member(void *argument)
     return 0;
 }
 
-/* Words of memory that each thread needs: rows, then planes. */
+/* Words of memory that each thread needs: rows, then planes. The inputs come in blocks of 64 before all else. */
 int64_t netlist_block_words(const struct evaluation *e)
 {
-    int64_t row = e->wide ? 8 : 1;
-    return ((e->rows + e->classes * e->depth) * row + 7) / 8 * 8;
+    int64_t row = e->wide ? 8 : 1, inputs = (e->inputs + 63) / 64 * 64, rows = e->rows + e->classes * e->depth;
+    return ((rows > inputs ? rows : inputs) * row + 7) / 8 * 8;
 }
 
 int64_t netlist_structure_bytes(void)

@@ -16,8 +16,8 @@
 enum { SUM = 16, STATE = 17 };
 enum form { BYTES, BITS, PLANES };
 
-#define BLOCK_FEATURES 64
-#define FEATURE_BLOCKS 4 /* of 64 features: 16 KiB of masks at a time, which the nearest cache holds beside the rest */
+#define FEATURE_BLOCKS 40 /* of 64 features: 23 KiB of masks at a time, which the nearest cache holds */
+#define AHEAD 512         /* bytes of samples to be asked for before they are read */
 
 /* Mirrored field by field in engine.py. */
 struct evaluation {
