@@ -73,6 +73,16 @@ def test_any_circuit_scores_the_same_at_every_level_and_in_every_form(
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("n_inputs", [2560, 2561, 5189])
+def test_samples_of_thousands_of_inputs_are_read_to_their_end(level, n_inputs):
+    netlist = Netlist(n_inputs, [], [], [], range(n_inputs), n_inputs)
+    bits = bits_of(n_inputs, 530, n_inputs)
+    for n in (3, 67, 530):  # narrow rows; wide rows, the last block with fewer words; the same with a full block
+        assert np.array_equal(Engine(netlist, level).scores(bits[:n]), bits[:n])
+        assert np.array_equal(Engine(netlist, level).scores(packed(bits[:n]), "packed"), bits[:n])
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_anything_but_zero_is_a_one_in_arrays_of_any_type_and_stride(level, random_netlist):
     netlist = random_netlist(3, 150, 200, classes=3)
     bits = bits_of(0, 130, 150)
