@@ -193,12 +193,27 @@ def test_without_a_library_numpy_computes_the_same_and_one_line_says_so(random_n
 
 
 def test_an_emulated_arm_processor_computes_the_same(tmp_path: Path, program: Callable[[str], str], random_netlist):
-    compiler, emulator = program("aarch64-linux-gnu-gcc"), program("qemu-aarch64-static")
+    binary = compiled_by(program("aarch64-linux-gnu-gcc"), tmp_path, "-static")
+    run = [program("qemu-aarch64-static"), str(binary)]
+    assert_computes_the_same(run, tmp_path, random_netlist, levels=[0, 1])  # plain and NEON
+
+
+def test_compiled_by_clang_it_computes_the_same(tmp_path: Path, program: Callable[[str], str], random_netlist):
+    assert found is not None
+    levels = [library.LEVELS.index(name) for name in levels_here(found)]
+    binary = compiled_by(program("clang"), tmp_path)
+    assert_computes_the_same([str(binary)], tmp_path, random_netlist, levels)
+
+
+def compiled_by(compiler: str, folder: Path, *options: str) -> Path:
     support = Path(__file__).resolve().parents[1] / "support" / "evaluate_on_another_machine.c"
     sources = [str(path) for path in sorted(library.SOURCES.glob("*.c"))]
-    binary = tmp_path / "evaluate"
-    command = [compiler, "-O1", "-std=gnu11", "-static", "-pthread", f"-I{library.SOURCES}", *sources, str(support)]
-    subprocess.run([*command, "-o", str(binary)], check=True)
+    command = [compiler, "-O1", "-std=gnu11", *options, "-pthread", f"-I{library.SOURCES}", *sources, str(support)]
+    subprocess.run([*command, "-o", str(folder / "evaluate")], check=True)
+    return folder / "evaluate"
+
+
+def assert_computes_the_same(run: list[str], folder: Path, random_netlist, levels: list[int]) -> None:
     for seed, form in ((1, "bytes"), (2, "packed")):
         netlist = random_netlist(seed, 150, 900, classes=7, per_class=30, reach=200)
         bits = bits_of(seed, 530, 150)
@@ -206,10 +221,10 @@ def test_an_emulated_arm_processor_computes_the_same(tmp_path: Path, program: Ca
         engine = Engine(netlist)
         words = engine._words
         head = [530, 150, 0, 7, engine._depth, engine.rows, len(words), form == "packed", frames.shape[1]]
-        problem = tmp_path / f"{form}.bin"
+        problem = folder / f"{form}.bin"
         problem.write_bytes(np.array(head, np.int64).tobytes() + words.tobytes() + frames.tobytes())
-        done = subprocess.run([emulator, str(binary), str(problem)], capture_output=True, text=True, check=True)
+        done = subprocess.run([*run, str(problem)], capture_output=True, text=True, check=True)
         lines = [np.array(line.split(), np.int32) for line in done.stdout.splitlines()]
-        assert [line[:2].tolist() for line in lines] == [[0, 0], [0, 1], [1, 0], [1, 1]]  # plain and NEON, both widths
+        assert [line[:2].tolist() for line in lines] == [[level, wide] for level in levels for wide in (0, 1)]
         for line in lines:
             assert np.array_equal(line[2:].reshape(530, 7), class_scores(netlist, bits))

@@ -79,8 +79,12 @@ INLINE uint64_t mask64_neon(const uint8_t *bytes)
 #endif
 
 #if defined(__x86_64__)
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2,bmi,bmi2")
+#endif
 typedef uint64_t v4 __attribute__((vector_size(32), may_alias));
 
 INLINE uint64_t mask64_avx2(const uint8_t *bytes)
@@ -116,10 +120,16 @@ INLINE void take4_avx2(const uint8_t *from, int64_t apart, uint64_t *to, int64_t
 #undef V
 #undef LANES
 #undef MASK64
-#pragma GCC pop_options
 
+#ifdef __clang__
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,avx512f,avx512dq,avx512bw,avx512vl"))),              \
+                             apply_to = function)
+#else
+#pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx2,bmi,bmi2,avx512f,avx512dq,avx512bw,avx512vl")
+#endif
 typedef uint64_t v8 __attribute__((vector_size(64), may_alias));
 
 INLINE uint64_t mask64_avx512(const uint8_t *bytes)
@@ -140,7 +150,11 @@ INLINE uint64_t mask64_avx512(const uint8_t *bytes)
 #undef LANES
 #undef MASK64
 #undef TAKE4
+#ifdef __clang__
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 #endif
 
 /* Which of PLAIN, NEON, AVX2, AVX512 this machine has, as bits. */
