@@ -1,7 +1,7 @@
 """Inference of a discretised logic network on one core: our evaluator, our exported C, difflogic, torchlogix, PyTorch.
 
     python benchmarks/logic_infer.py                              a random 4x4000 of 2,312 inputs
-    python benchmarks/logic_infer.py --width 64000 --difflogic-O 0 --variants evaluator,difflogic,torch
+    python benchmarks/logic_infer.py --width 64000 --difflogic-O 0 --torchlogix-O 0
     python benchmarks/logic_infer.py --job JOB_ID                 a trained dense network, its own test frames
 
 All contenders live in one process on one core with the same network and the same samples, and take turns: a round times
@@ -122,7 +122,7 @@ def difflogic_c(network: LogicNetwork, samples: Samples, level: int) -> Iterator
     yield "difflogic .forward()", Contender(lambda: np.asarray(compiled.forward(inputs)), seconds, compiler_mb())
 
 
-def torchlogix_c(network: LogicNetwork, samples: Samples) -> Iterator[tuple[str, Contender]]:
+def torchlogix_c(network: LogicNetwork, samples: Samples, level: int) -> Iterator[tuple[str, Contender]]:
     layers_module = import_peer("torchlogix", "torchlogix.layers", stand_in="torchlogix.circuit")
     circuit_class = sys.modules["torchlogix.circuit"].Circuit
     if circuit_class is None:
@@ -136,11 +136,11 @@ def torchlogix_c(network: LogicNetwork, samples: Samples) -> Iterator[tuple[str,
     before, started = children_seconds(), time.process_time()
     circuit = circuit_class.from_model(model, [INPUTS])
     circuit.simplify()
-    circuit.compile(opt_level=1, pack_bits=BOOL_WORD)
+    circuit.compile(opt_level=level, pack_bits=BOOL_WORD)
     seconds = children_seconds() - before + time.process_time() - started
     inputs = samples.bits
     yield (
-        "torchlogix C, simplified, -O1",
+        f"torchlogix C, simplified, -O{level}",
         Contender(lambda: circuit(inputs, use_compiled=True), seconds, compiler_mb()),
     )
 
@@ -217,7 +217,7 @@ def built(network: LogicNetwork, samples: Samples, arguments: argparse.Namespace
         "evaluator": evaluators,
         "c": exported_c,
         "difflogic": lambda *given: difflogic_c(*given, arguments.difflogic_level),
-        "torchlogix": torchlogix_c,
+        "torchlogix": lambda *given: torchlogix_c(*given, arguments.torchlogix_level),
         "torch": torch_hard,
     }
     found: dict[str, Contender] = {}
@@ -241,7 +241,8 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=4096, help="in a call (default: 4096)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--variants", default="evaluator,c,difflogic,torchlogix,torch")
-    parser.add_argument("--difflogic-O", dest="difflogic_level", type=int, default=1, help="of gcc (default: 1)")
+    for peer in ("difflogic", "torchlogix"):
+        parser.add_argument(f"--{peer}-O", dest=f"{peer}_level", type=int, default=1, help="of gcc (default: 1)")
     return parser.parse_args()
 
 
