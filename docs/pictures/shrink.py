@@ -17,7 +17,9 @@ PICTURES = {
 }
 """File to the width in pixels that it is shrunk to."""
 
-COLOURS = 64
+COLOURS = 256
+"""Fewer tint the grey lines of the curves and put steps into the colour bars."""
+
 MISTAKES_SHOWN = 0.35
 """Of the height of the list of mistakes: the first four."""
 
