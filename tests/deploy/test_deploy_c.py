@@ -98,6 +98,18 @@ def test_the_written_program_finds_a_wrong_gate(tmp_path: Path):
         open_c(circuit, paths)
 
 
+def test_the_written_program_finds_a_wrong_threshold(tmp_path: Path):
+    code = InputCode((1, 2, 35), np.array([[3]]))
+    circuit = Circuit(CIRCUITS["layers"], code, ("0", "1", "2", "3"))
+    paths = write_c(circuit, tmp_path, "net")
+    open_c(circuit, paths)
+    source = paths[1].read_text()
+    assert source.count("thresholds[] = {\n    3\n};") == 1
+    paths[1].write_text(source.replace("thresholds[] = {\n    3\n};", "thresholds[] = {\n    4\n};"))
+    with pytest.raises(ConfigError, match="net_encode gives other bits for frame 0 of counts"):
+        open_c(circuit, paths)
+
+
 def test_functions_stay_small(tmp_path: Path):
     write_c(binary(layered(200, [3000, 3000], 10)), tmp_path, "net")
     functions = (tmp_path / "net.c").read_text().split("\n}\n")

@@ -22,8 +22,18 @@ def test_a_stream_ends_after_a_time_that_can_be_waited_for(seconds):
     assert parse(deploy_parser(), ["stream", "-", "--job", "job", "--idle", "0.5"]).idle == 0.5
 
 
-def test_files_are_named_after_the_job_where_verilog_takes_the_name():
-    assert [commands.file_name(job) for job in ("job_001", "job.1-2", "module", "1st")] == ["job_001", *["model"] * 3]
+@pytest.mark.parametrize(
+    ("job_id", "name"),
+    [
+        ("job_001", "job_001"),
+        ("my-run.3", "my_run_3"),
+        ("1st-run", "job_1st_run"),
+        ("module", "job_module"),
+        ("größe", "gr__e"),
+    ],
+)
+def test_files_are_named_after_the_job_as_c_and_verilog_take_it(job_id, name):
+    assert commands.file_name(job_id) == name
 
 
 @pytest.mark.parametrize("words", [[], ["export", "job"], ["export", "--format", "netlist"], ["melt", "job"]])

@@ -188,6 +188,30 @@ def test_standard_input_ends_with_its_writer(trained: Any, small_recordings: Pat
     assert classes_of_lines(printed)[: len(frames) - 1] == frames[:-1]
 
 
+@pytest.mark.parametrize("follow", [[], ["--follow", "--idle", "0.3"]])
+def test_a_named_pipe_is_read_as_its_writer_fills_it(
+    trained: Any, small_recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], follow: list[str]
+) -> None:
+    path = recording_of(small_recordings, 5)
+    data, pipe = path.read_bytes(), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    frames, vote = offline(trained, path)
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as file:
+            for start in range(0, len(data), 303):  # not in records
+                file.write(data[start : start + 303])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    capsys.readouterr()
+    assert stream(trained, str(pipe), *follow) == 0
+    writer.join()
+    printed = capsys.readouterr().out
+    assert classes_of_lines(printed) == frames
+    assert f"{len(frames)} frames: class {vote} (vote" in printed
+
+
 def test_an_animation_shows_every_frame(trained: Any, small_recordings: Path, tmp_path: Path) -> None:
     path = recording_of(small_recordings, 2)
     frames, _ = offline(trained, path)
@@ -228,8 +252,15 @@ def test_what_was_seen_before_a_damaged_datagram_is_not_lost(
 
 def test_what_cannot_be_streamed_is_one_line(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = tmp_path / "nothing.bin"
-    with pytest.raises(RecordingError, match=r"no such recording; expected a file, - for standard input"):
+    with pytest.raises(RecordingError, match=r"no such recording; expected a file, a pipe, - for standard input"):
         stream(trained, str(nothing))
+    with pytest.raises(RecordingError, match=r"a folder; expected a file"):
+        stream(trained, str(tmp_path))
+    with pytest.raises(RecordingError, match=r"/dev/null: no recording; expected a file"):
+        stream(trained, "/dev/null")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="pipe is a pipe, which is for ATIS records, not for --format aedat4"):
+        stream(trained, str(tmp_path / "pipe"), "--format", "aedat4")
     nothing.write_bytes(b"")
     with pytest.raises(RecordingError, match="empty file"):
         stream(trained, str(nothing))

@@ -74,7 +74,9 @@ def _add_synth(parser: argparse.ArgumentParser) -> None:
 
 def _add_stream(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "recording", metavar="RECORDING", help="a file; - or udp://HOST:PORT for ATIS records of 5 bytes as they come"
+        "recording",
+        metavar="RECORDING",
+        help="a file; a named pipe, - or udp://HOST:PORT for ATIS records of 5 bytes as they come",
     )
     parser.add_argument("--job", metavar="JOB_ID", required=True, help="name of the run whose network classifies")
     parser.add_argument(

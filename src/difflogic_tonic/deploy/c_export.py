@@ -8,13 +8,15 @@ from string import Template
 
 import numpy as np
 
-from difflogic_tonic.netlist import Circuit, Netlist, class_scores, simplify, step_scores
+from difflogic_tonic.netlist import Circuit, InputCode, Netlist, class_scores, simplify, step_scores
 from difflogic_tonic.netlist.program import SUM, assign_rows, instructions, to_program
 from difflogic_tonic.storage import write_text
 
 GATES_A_FUNCTION = 100
 VECTOR_STEPS = 3
 """Steps of 64 samples in the file of test vectors."""
+COUNTED_FRAMES = 8
+"""Frames of counts in that file."""
 
 EXPRESSIONS = (
     "0", "{a} & {b}", "{a} & ~{b}", "{a}", "~{a} & {b}", "{b}", "{a} ^ {b}", "{a} | {b}",
@@ -43,7 +45,7 @@ def write_c(circuit: Circuit, folder: Path, name: str) -> list[Path]:
         paths.append(folder / path)
         write_text(paths[-1], text)
     paths.append(folder / f"{name}_vectors.h")
-    write_text(paths[-1], _vectors(netlist))
+    write_text(paths[-1], _vectors(netlist) + _counts(circuit.code))
     return paths
 
 
@@ -169,16 +171,31 @@ def _vectors(netlist: Netlist) -> str:
     octets = np.packbits(bits, axis=2, bitorder="little")
     return (
         f"#define STEPS {VECTOR_STEPS}\n"
-        f"static const uint8_t vectors[STEPS][64][{octets.shape[2]}] = {{\n{_nested(octets)}\n}};\n"
-        f"static const uint32_t expected[STEPS][64][{scores.shape[2]}] = {{\n{_nested(scores)}\n}};\n"
+        f"static const uint8_t vectors[STEPS][64][{octets.shape[2]}] = {{\n{_entries(octets)}\n}};\n"
+        f"static const uint32_t expected[STEPS][64][{scores.shape[2]}] = {{\n{_entries(scores)}\n}};\n"
     )
 
 
-def _nested(numbers: np.ndarray) -> str:
+def _counts(code: InputCode) -> str:
+    """Frames of counts, each value at a threshold, right below one or at an end of its range, and their bits."""
+    rng = np.random.default_rng(0)
+    shape = (COUNTED_FRAMES, code.features)
+    thresholds = np.ceil(np.broadcast_to(code.thresholds, (code.levels, code.features)))
+    reached = thresholds[rng.integers(0, code.levels, shape), np.arange(code.features)]
+    counts = np.choose(rng.integers(0, 4, shape), (reached, reached - 1, 0, 255)).clip(0, 255).astype(np.uint8)
+    octets = np.packbits(code.bits(counts), axis=1, bitorder="little")
+    return (
+        f"#define COUNTED {COUNTED_FRAMES}\n"
+        f"static const uint8_t counts[COUNTED][{counts.shape[1]}] = {{\n{_entries(counts)}\n}};\n"
+        f"static const uint8_t encoded[COUNTED][{octets.shape[1]}] = {{\n{_entries(octets)}\n}};\n"
+    )
+
+
+def _entries(numbers: np.ndarray) -> str:
+    """What stands between the outer braces of an array."""
     if numbers.ndim == 1:
-        return "{" + ",".join(map(str, numbers.tolist())) + "}"
-    inner = ",\n".join(_nested(row) for row in numbers)
-    return inner if numbers.ndim == 3 else "{" + inner + "}"
+        return ",".join(map(str, numbers.tolist()))
+    return ",\n".join("{" + _entries(part) + "}" for part in numbers)
 
 
 def _numbers(numbers: np.ndarray) -> str:

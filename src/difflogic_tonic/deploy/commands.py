@@ -1,6 +1,7 @@
 """The sub-commands of `deploy.py`."""
 
 import logging
+import re
 import shutil
 import tempfile
 from argparse import Namespace
@@ -8,11 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from difflogic_tonic.config import StoragePaths
-from difflogic_tonic.deploy.bench import AT_ONCE, build_seconds, cores, rates
+from difflogic_tonic.deploy.bench import build_seconds, cores, first_frames, rates
 from difflogic_tonic.deploy.formats import CHECKED, FORMATS
 from difflogic_tonic.deploy.job import labelled_batches, open_job
 from difflogic_tonic.deploy.onnx_export import export_onnx, verify_onnx
@@ -114,13 +114,13 @@ def bench(arguments: Namespace, places: StoragePaths) -> int:
     log_to_console()
     job = open_job(arguments.job_id, arguments.weights, places)
     circuit = job.circuit
-    found = [batch.bits.reshape(-1, circuit.code.n_bits) for batch in labelled_batches(job, AT_ONCE)]
+    bits = first_frames((batch.bits for batch in labelled_batches(job)), circuit.code.n_bits)
     engine = Engine(circuit.netlist)
     log.info(
         "%d gates simplified, evaluated with %s; made ready in %.1f ms",
         *(engine.netlist.n_gates, engine.level, 1e3 * build_seconds(circuit)),
     )
-    for rate in rates(circuit, np.concatenate(found), arguments.threads or cores()):
+    for rate in rates(circuit, bits, arguments.threads or cores()):
         each = rate.seconds / rate.samples
         log.info("%-30s %10.2f µs each  %12.0f a second", f"{rate.name}:", 1e6 * each, 1 / each)
     return 0
@@ -146,8 +146,12 @@ def synth(arguments: Namespace, places: StoragePaths) -> int:
 
 
 def file_name(job_id: str) -> str:
-    """What the names of exported files begin with: the job id where C and Verilog take it, else `model`."""
-    return job_id if job_id.isidentifier() and job_id.isascii() and job_id not in KEYWORDS else "model"
+    """What the names of exported files begin with: the job id as C and Verilog take it, `my_run_3` for `my-run.3`.
+
+    It begins with `job_` where a digit would be first, and where the id is a word of Verilog.
+    """
+    name = re.sub(r"[^A-Za-z0-9_]", "_", job_id)
+    return f"job_{name}" if name[:1].isdigit() or name in KEYWORDS else name
 
 
 COMMANDS: dict[str, Callable[[Namespace, StoragePaths], int]] = {

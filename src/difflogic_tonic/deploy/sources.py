@@ -59,10 +59,14 @@ def open_source(ask: Ask, recipe: FrameRecipe) -> Iterator[Events]:
         return _in_pieces(_of_records(_standard_input(ask), "standard input"), ask.piece)
     path = Path(ask.source).expanduser()
     with storage_errors(path):
-        if not path.is_file():
-            raise RecordingError(
-                f"{path}: no such recording; expected a file, - for standard input, or udp://HOST:PORT"
-            )
+        is_pipe = path.is_fifo()
+        if not (is_pipe or path.is_file()):
+            what = "a folder" if path.is_dir() else "no recording" if path.exists() else "no such recording"
+            raise RecordingError(f"{path}: {what}; expected a file, a pipe, - for standard input, or udp://HOST:PORT")
+    if is_pipe and ask.format not in (None, "atis"):
+        raise ConfigError(f"{path} is a pipe, which is for ATIS records, not for --format {ask.format}")
+    if is_pipe and not ask.follow:
+        return _in_pieces(_of_records(_piped(path, ask), str(path)), ask.piece)
     if ask.follow:
         return _in_pieces(_of_records(_growing(path, ask), str(path)), ask.piece)
     return _in_pieces(iter([_whole(path, ask.format, recipe)]), ask.piece)
@@ -96,7 +100,7 @@ def _of_records(parts: Iterator[bytes], where: str) -> Iterator[Events]:
 def _growing(path: Path, ask: Ask) -> Iterator[bytes]:
     """A file from its beginning, and what is added to it."""
     quiet_since = time.monotonic()
-    with storage_errors(path), path.open("rb") as file:
+    with storage_errors(path), path.open("rb", buffering=0) as file:
         while True:
             part = file.read(ask.piece * RECORD_BYTES)
             if part:
@@ -106,6 +110,13 @@ def _growing(path: Path, ask: Ask) -> Iterator[bytes]:
                 return
             else:
                 time.sleep(POLL_SECONDS)
+
+
+def _piped(path: Path, ask: Ask) -> Iterator[bytes]:
+    """What comes through a named pipe, until nobody writes into it any more."""
+    with storage_errors(path), path.open("rb", buffering=0) as file:
+        while part := file.read(ask.piece * RECORD_BYTES):
+            yield part
 
 
 def _standard_input(ask: Ask) -> Iterator[bytes]:

@@ -15,42 +15,58 @@ def bench_module(headed: Headed, name: str, frames: int, latency: int, longest: 
 
     `latency`: cycles that a result may take. `longest`: frames of the longest sequence, of a module with sums.
     """
-    sums = longest is not None
-    bits = headed.netlist.n_inputs - headed.netlist.n_state
-    has_state = headed.netlist.n_state > 0
-    scores = headed.classes * headed.score_bits
-    ports = [
-        ".clk(clk), .rst(rst), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data)",
-        *([".in_first(in_first)"] if has_state else []),
-        ".out_valid(out_valid), .out_class(out_class), .out_scores(out_scores)",
-        *([".out_sums(out_sums)"] if sums else []),
-    ]
-    expected = "{out_scores, out_class}"
     lines = [
         f"module {name}_tb;",
+        *_declarations(headed, frames, longest),
+        *_instance(headed, name, longest),
+        "    always #5 clk = ~clk;",
+        *_frames_in(headed, name),
+        *_results_out(latency),
+        "endmodule",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _declarations(headed: Headed, frames: int, longest: int | None) -> list[str]:
+    bits = headed.netlist.n_inputs - headed.netlist.n_state
+    scores = headed.classes * headed.score_bits
+    return [
         f"    parameter WORD = {bits};",
         "    parameter PAUSES = 1;",
         f"    localparam WORDS = ({bits} + WORD - 1) / WORD;",
         f"    localparam FRAMES = {frames};",
         "    reg clk = 0, rst = 1, in_valid = 0;",
-        *(["    reg in_first = 0;", "    reg [0:0] firsts [0:FRAMES-1];"] if has_state else []),
+        *_where(headed.netlist.n_state, "    reg in_first = 0;", "    reg [0:0] firsts [0:FRAMES-1];"),
         "    wire in_ready, out_valid;",
         "    reg [WORD-1:0] in_data = 0;",
         f"    wire [{headed.index_bits - 1}:0] out_class;",
         f"    wire [{scores - 1}:0] out_scores;",
-        *([f"    wire [{headed.classes}*({headed.score_bits}+$clog2({longest}))-1:0] out_sums;"] if sums else []),
+        *_where(longest, f"    wire [{headed.classes}*({headed.score_bits}+$clog2({longest}))-1:0] out_sums;"),
         "    reg [WORDS*WORD-1:0] frames [0:FRAMES-1];",
         f"    reg [{scores + headed.index_bits - 1}:0] expected [0:FRAMES-1];",
         "    integer i, w, seen = 0, wrong = 0, idle = 0, results = 0;",
         "    reg [8*256-1:0] path;",
-        f"    {name} #(.WORD(WORD){f', .FRAMES({longest})' if sums else ''}) dut (",
-        "        " + ",\n        ".join(ports),
-        "    );",
-        "    always #5 clk = ~clk;",
+    ]
+
+
+def _instance(headed: Headed, name: str, longest: int | None) -> list[str]:
+    ports = [
+        ".clk(clk), .rst(rst), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data)",
+        *_where(headed.netlist.n_state, ".in_first(in_first)"),
+        ".out_valid(out_valid), .out_class(out_class), .out_scores(out_scores)",
+        *_where(longest, ".out_sums(out_sums)"),
+    ]
+    frames = "" if longest is None else f", .FRAMES({longest})"
+    return [f"    {name} #(.WORD(WORD){frames}) dut (", "        " + ",\n        ".join(ports), "    );"]
+
+
+def _frames_in(headed: Headed, name: str) -> list[str]:
+    """Reads the files and hands over one frame after the other."""
+    return [
         "    initial begin",
         f'        $readmemh("{name}_frames.hex", frames);',
         f'        $readmemh("{name}_expected.hex", expected);',
-        *([f'        $readmemh("{name}_first.hex", firsts);'] if has_state else []),
+        *_where(headed.netlist.n_state, f'        $readmemh("{name}_first.hex", firsts);'),
         '        if ($value$plusargs("results=%s", path)) results = $fopen(path, "w");',
         "        repeat (3) @(posedge clk);",
         "        rst <= 0;",
@@ -60,18 +76,25 @@ def bench_module(headed: Headed, name: str, frames: int, latency: int, longest: 
         "                if (PAUSES != 0) while ($random % 4 == 0) @(posedge clk);",
         "                in_valid <= 1;",
         "                in_data <= frames[i][w*WORD +: WORD];",
-        *(["                in_first <= firsts[i];"] if has_state else []),
+        *_where(headed.netlist.n_state, "                in_first <= firsts[i];"),
         "                @(posedge clk);",
         "                while (!in_ready) @(posedge clk);",
         "            end",
         "        in_valid <= 0;",
         "    end",
+    ]
+
+
+def _results_out(latency: int) -> list[str]:
+    """Compares and writes every result, and ends the simulation."""
+    result = "{out_scores, out_class}"
+    return [
         "    always @(posedge clk) begin",
         "        idle <= out_valid ? 0 : idle + 1;",
         "        if (out_valid) begin",
-        f'            if (results != 0) $fdisplay(results, "%h", {expected});',
-        f"            if ({expected} !== expected[seen]) begin",
-        f'                if (wrong == 0) $display("frame %0d: %h, expected %h", seen, {expected}, expected[seen]);',
+        f'            if (results != 0) $fdisplay(results, "%h", {result});',
+        f"            if ({result} !== expected[seen]) begin",
+        f'                if (wrong == 0) $display("frame %0d: %h, expected %h", seen, {result}, expected[seen]);',
         "                wrong <= wrong + 1;",
         "            end",
         "            seen <= seen + 1;",
@@ -85,9 +108,12 @@ def bench_module(headed: Headed, name: str, frames: int, latency: int, longest: 
         "            $finish;",
         "        end",
         "    end",
-        "endmodule",
     ]
-    return "\n".join(lines) + "\n"
+
+
+def _where(condition: int | None, *lines: str) -> list[str]:
+    """The lines of something that not every circuit has."""
+    return list(lines) if condition else []
 
 
 def vector_files(

@@ -18,8 +18,16 @@ static int wrong(const char *how, int step, int sample)
 int main(void)
 {
     static uint64_t inputs[${NAME}_BITS];
+    static uint8_t bits[${NAME}_BYTES];
     uint32_t scores[64 * ${NAME}_CLASSES];$TEST_STATE
     int step, s, i;
+    for (s = 0; s < COUNTED; s++) {
+        ${NAME}_encode(counts[s], bits);
+        if (memcmp(bits, encoded[s], sizeof bits)) {
+            printf("$NAME: ${NAME}_encode gives other bits for frame %d of counts\n", s);
+            return 1;
+        }
+    }
     for (step = 0; step < STEPS; step++) {
         memset(inputs, 0, sizeof inputs);
         for (s = 0; s < 64; s++)
