@@ -62,7 +62,7 @@ def notes_of(run: RecordedRun) -> list[str]:
     facts = [f"{run.state}, {run.reason}"] if run.reason else []
     if missing := [part for part, content in parts.items() if not content]:
         compared = " and ".join(part for part in parts if part not in missing) or "nothing"
-        facts.append(f"has no {' and no '.join(missing)} yet: only {compared} is compared")
+        facts.append(f"has no {' and no '.join(missing)} yet: compared in {compared}")
     return [*(["; ".join(facts)] if facts else []), *map(str, run.problems)]
 
 
