@@ -194,7 +194,7 @@ def test_a_run_that_moves_keeps_its_precision_as_far_as_it_can(
     assert computed == ["bf16", "off", "off"]  # the last: fp32 is what it began its last start with
 
 
-DEEP = {"architecture": "8C5-MP2-16C5-MP2-FC10", "steps": 120, "threshold": 0.5}
+DEEP = {"architecture": "8C5-MP2-16C5-MP2-FC10", "steps": 200, "threshold": 0.5}
 """About 1.4 MB of activations for each image: much more, in a batch, than the heap has free when training begins."""
 
 
@@ -260,8 +260,8 @@ def test_what_does_not_fit_in_memory_trains_in_parts_and_computed_again(
         training = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.2}
         write(laboratory, image_storage, DEEP, **training, **loader, **train)
 
-    parts_of_ten = {"accumulate": 4, "recompute": True, "recompute_steps": 10}
-    configure(10, **parts_of_ten)
+    in_parts = {"accumulate": 8, "recompute": True, "recompute_steps": 10}
+    configure(5, **in_parts)
     warming_up = tmp_path / "warming_up.yaml"
     warming_up.write_text(laboratory.config_path.read_text())
     configure(40)
@@ -273,7 +273,7 @@ def test_what_does_not_fit_in_memory_trains_in_parts_and_computed_again(
     for key in ("batch_size 40", "train.accumulate", "train.recompute: true", "train.amp: bf16"):
         assert key in said
 
-    configure(10, **parts_of_ten)
+    configure(5, **in_parts)
     fitting = limited(laboratory, repository, room, warming_up, "fitting")
     assert fitting.returncode == 0, fitting.stdout + fitting.stderr
     whole, parts = laboratory.weights(job="whole"), laboratory.weights(job="fitting")

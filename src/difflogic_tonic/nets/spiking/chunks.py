@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.nets.spiking.hoist import is_timeless, normalises
-from difflogic_tonic.nets.spiking.pooled_conv import PooledConv
+from difflogic_tonic.nets.spiking.pooled_conv import AT_ONCE, PooledConv
 
-CHUNK_BYTES = 1 << 22
-"""Of the largest activation of a chunk: with what follows it within the few MB of cache that a core has, and well below
-the 32 MB from which glibc asks the system for pages every time. Smaller ones cost more in calls than they save."""
+CHUNK_BYTES = AT_ONCE
+"""Of the largest activation of a chunk, what follows it included."""
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)

@@ -11,7 +11,8 @@ from difflogic_tonic.nets.spiking.pooling import MaxPool2d
 from difflogic_tonic.nets.spiking.spike_conv_cpu import find_kernel
 
 AT_ONCE = 1 << 22
-"""Bytes of the convolution that are there at a time: with what follows, within the few MB of cache that a core has."""
+"""Bytes of a convolution that are there at a time: with what follows within the few MB of cache that a core has, and
+well below the 32 MB from which glibc asks the system for pages every time. Fewer cost more in calls than they save."""
 
 
 class PooledConv(nn.Module):
