@@ -1,7 +1,6 @@
 """Convolutions over spikes by lookup: those of torch, up to rounding, and the same bits for any number of threads."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -77,14 +76,6 @@ def test_results_and_gradients_are_those_of_float64(
     for found, want in zip(got, exact(x, weight, bias, padding), strict=True):
         assert found.shape == want.shape
         assert float((found - want).abs().max()) <= 1e-5 * max(1.0, float(want.abs().max()))
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @needs_kernel

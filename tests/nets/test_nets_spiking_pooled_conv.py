@@ -1,6 +1,6 @@
 """A convolution and its pooling in one: the values and gradients of the two, of which most gradients are never made."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -89,14 +89,6 @@ def test_values_and_gradients_are_exact_where_arithmetic_is(
         found = in_one(pooled, x)
     for one, two in zip(found, in_two(pooled, x), strict=True):
         assert torch.equal(one, two.float())
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @needs_kernel

@@ -18,6 +18,23 @@ from difflogic_tonic.nets.spiking.neuron_kernels import number
 
 
 @kernel
+def _largest(a: Any, b: Any, c: Any, d: Any, shift: Any) -> Any:
+    """The largest of the four pixels of a window, as it is stored, and which; the first of equal ones, and what is not
+    a number."""
+    best, which, value = a, np.uint8(0), number(a, shift)
+    other = number(b, shift)
+    if other > value or other != other:
+        best, which, value = b, np.uint8(1), other
+    other = number(c, shift)
+    if other > value or other != other:
+        best, which, value = c, np.uint8(2), other
+    other = number(d, shift)
+    if other > value or other != other:
+        best, which = d, np.uint8(3)
+    return best, which
+
+
+@kernel
 def _pool(x: Any, shift: Any, first: int, stride: int, out: Any, place: Any) -> None:
     """x [planes, H, W] to the largest of each 2×2 window; the first of equal ones, and what is not a number."""
     columns = out.shape[2]
@@ -26,20 +43,8 @@ def _pool(x: Any, shift: Any, first: int, stride: int, out: Any, place: Any) -> 
             upper, lower = x[plane, 2 * row], x[plane, 2 * row + 1]
             largest, at = out[plane, row], place[plane, row]
             for i in range(columns):
-                a, b = upper[2 * i], upper[2 * i + 1]
-                c, d = lower[2 * i], lower[2 * i + 1]
-                best, which, value = a, np.uint8(0), number(a, shift)
-                other = number(b, shift)
-                if other > value or other != other:
-                    best, which, value = b, np.uint8(1), other
-                other = number(c, shift)
-                if other > value or other != other:
-                    best, which, value = c, np.uint8(2), other
-                other = number(d, shift)
-                if other > value or other != other:
-                    best, which = d, np.uint8(3)
-                largest[i] = best
-                at[i] = which
+                left, right = 2 * i, 2 * i + 1
+                largest[i], at[i] = _largest(upper[left], upper[right], lower[left], lower[right], shift)
 
 
 @kernel
@@ -84,21 +89,11 @@ def _pool_last(x: Any, shift: Any, first: int, stride: int, out: Any, place: Any
             for i in range(out.shape[2]):
                 upper, lower = x[frame, 2 * row], x[frame, 2 * row + 1]
                 largest, at = out[frame, row, i], place[frame, row, i]
+                left, right = 2 * i, 2 * i + 1
                 for k in range(out.shape[3]):
-                    a, b = upper[2 * i, k], upper[2 * i + 1, k]
-                    c, d = lower[2 * i, k], lower[2 * i + 1, k]
-                    best, which, value = a, np.uint8(0), number(a, shift)
-                    other = number(b, shift)
-                    if other > value or other != other:
-                        best, which, value = b, np.uint8(1), other
-                    other = number(c, shift)
-                    if other > value or other != other:
-                        best, which, value = c, np.uint8(2), other
-                    other = number(d, shift)
-                    if other > value or other != other:
-                        best, which = d, np.uint8(3)
-                    largest[k] = best
-                    at[k] = which
+                    largest[k], at[k] = _largest(
+                        upper[left, k], upper[right, k], lower[left, k], lower[right, k], shift
+                    )
 
 
 @kernel
