@@ -75,7 +75,7 @@ FAMILIES: dict[str, tuple[bool, dict[str, Any], dict[str, Any]]] = {
         {"recompute": True},
     ),
     "recurrent and with synapses": (False, {"architecture": "4C5-MP4-ER-FC8-LR-SF2L-FC10"}, {"label_smoothing": 0.1}),
-    "augmented events as changes": (False, {"architecture": "4C5-MP4-FC10", "encoding": "delta"}, {}),
+    "augmented events as changes": (False, {"architecture": "4C5-MP2-16C3-MP2-FC10", "encoding": "delta"}, {}),
 }
 
 

@@ -14,6 +14,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "sew": {"architecture": "sew_resnet18", "channels": 2, "connect": "IAND", "neuron": "plif", "readout": "current"},
     "feedback": {"architecture": "feedback_net"},
     "synapse": {"architecture": "synapse_net", "neuron": "plif"},
+    "pooled": {"architecture": "4C3P1-MP2-16C3P1-16C3P1-BN-FC9-FC3"},  # convolutions of kernels of their own
     "recurrent": {"architecture": "4C3P1-BN-MP2-ER-FC9-LR-SF2L-DP0.3-FC12-V4"},
 }
 
