@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from difflogic_tonic.nets.spiking.hoist import is_timeless, normalises
-from difflogic_tonic.nets.spiking.pooled_conv import AT_ONCE, PooledConv
+from difflogic_tonic.nets.spiking.pooled_conv import AT_ONCE, PooledConv, is_heard
 
 CHUNK_BYTES = AT_ONCE
 """Of the largest activation of a chunk, what follows it included."""
@@ -62,10 +62,7 @@ def _sees_frames_alone(module: nn.Module) -> bool:
     A dense layer is left out: it reads weights that are larger than frames, and would do so for every chunk.
     """
     parts = list(_parts([module]))
-    heard = any(
-        part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks
-        for part in parts
-    )
+    heard = any(is_heard(part) for part in parts)
     dense = any(isinstance(part, nn.Linear) for part in parts)
     return is_timeless(module) and not (heard or dense or normalises([module]))
 

@@ -52,17 +52,19 @@ class PooledConv(nn.Module):
 
 
 def joined(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """`modules` in order, a convolution and the pooling of 2×2 windows behind it as one, unless somebody listens."""
+    """`modules` in order; where gradients are kept, a convolution and the pooling of 2×2 windows behind it as one,
+    unless somebody listens to one of them."""
     waiting: SpikeConv2d | None = None
+    learns = torch.is_grad_enabled() and not torch.compiler.is_compiling()
     for module in modules:
-        if waiting is not None and isinstance(module, MaxPool2d) and module.by_two and not _is_heard(module):
+        if waiting is not None and type(module) is MaxPool2d and module.by_two and not is_heard(module):
             yield PooledConv(waiting, module)
             waiting = None
             continue
         if waiting is not None:
             yield waiting
             waiting = None
-        if torch.is_grad_enabled() and isinstance(module, SpikeConv2d) and not _is_heard(module):
+        if learns and type(module) is SpikeConv2d and not is_heard(module):
             waiting = module
         else:
             yield module
@@ -70,7 +72,8 @@ def joined(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
         yield waiting
 
 
-def _is_heard(module: nn.Module) -> bool:
+def is_heard(module: nn.Module) -> bool:
+    """Whether a hook waits for what this module does."""
     return bool(
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
