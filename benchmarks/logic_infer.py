@@ -5,13 +5,14 @@
     python benchmarks/logic_infer.py --job JOB_ID                 a trained dense network, its own test frames
 
 All contenders live in one process on one core with the same network and the same samples, and take turns: a round times
-each of them once, as the CPU time of the process. Printed is the best round of each. Scores of all are compared first.
+each of them once, as the CPU time of the process, and every second round goes backwards, as the one before leaves other
+things in the caches. Printed is the best round of each. Scores of all are compared first.
 `packed` are the samples as a bit-packed frame cache has them, eight inputs to a byte; `planes` have 64 samples to a
 word already; `bytes` one byte for each input, which is what both peers take.
 
 The peers are used where Python finds them (PYTHONPATH is enough, neither has to be installed) and left out with a note
 where not. difflogic cannot be imported without its CUDA module: an empty one stands in. torchlogix 0.2.2 writes its C
-only on Python 3.12 or newer.
+only on Python 3.12 or newer: run it with such a one to have them all.
 """
 
 import argparse
@@ -200,8 +201,8 @@ def main() -> None:
     print(f"{[layer.out_features for layer in network.layers]}: {gates:,} gates simplified; {n} samples, one core")
     contenders = built(network, samples, arguments)
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(arguments.rounds):
-        for name, contender in contenders.items():
+    for number in range(arguments.rounds):
+        for name, contender in list(contenders.items())[:: -1 if number % 2 else 1]:
             started = time.process_time()
             contender.run()
             times[name].append((time.process_time() - started) / n)
