@@ -21,6 +21,7 @@ import ctypes
 import io
 import os
 import resource
+import shutil
 import statistics
 import sys
 import tempfile
@@ -46,6 +47,13 @@ from logic_train import Unavailable, import_peer
 
 LAYERS, INPUTS, CLASSES = 4, 2312, 10
 BOOL_WORD = 64
+
+BETWEEN = """#!{python} -IS
+import resource, subprocess, sys
+code = subprocess.call([{gcc!r}, *sys.argv[1:]])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=open({peaks!r}, "a"))
+sys.exit(code)
+"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,8 @@ def exported_c(network: LogicNetwork, samples: Samples) -> Iterator[tuple[str, C
     circuit = Circuit(netlist, InputCode((1, 1, INPUTS), np.ones((1, 1))), tuple(map(str, range(CLASSES))))
     with tempfile.TemporaryDirectory() as folder:
         before = children_seconds()
-        run = open_c(circuit, write_c(circuit, Path(folder), "net"))
+        with watched_compiler() as compiler_mb:
+            run = open_c(circuit, write_c(circuit, Path(folder), "net"))
         # it was compiled twice: for this and with its test program
         seconds = (children_seconds() - before) / 2
         scores = np.empty((len(samples.bits), CLASSES), np.uint32)
@@ -106,7 +115,7 @@ def difflogic_c(network: LogicNetwork, samples: Samples, level: int) -> Iterator
     for layer, pair in zip(layers, indices, strict=True):
         layer.indices = tuple(part.numpy() for part in pair)
     before, started = children_seconds(), time.process_time()
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), watched_compiler() as compiler_mb:
         compiled = compiled_model.CompiledLogicNet(model, num_bits=BOOL_WORD)
         compiled.layers = [(a, b, operations.tolist()) for a, b, operations in compiled.layers]
         compiled.compile(opt_level=level)
@@ -137,7 +146,8 @@ def torchlogix_c(network: LogicNetwork, samples: Samples, level: int) -> Iterato
     before, started = children_seconds(), time.process_time()
     circuit = circuit_class.from_model(model, [INPUTS])
     circuit.simplify()
-    circuit.compile(opt_level=level, pack_bits=BOOL_WORD)
+    with watched_compiler() as compiler_mb:
+        circuit.compile(opt_level=level, pack_bits=BOOL_WORD)
     seconds = children_seconds() - before + time.process_time() - started
     inputs = samples.bits
     yield (
@@ -162,9 +172,24 @@ def children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def compiler_mb() -> float:
-    """Largest memory of any compiler so far."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+@contextlib.contextmanager
+def watched_compiler() -> Iterator[Callable[[], float]]:
+    """Compilers that are started meanwhile by the name of gcc; the result gives their largest memory in MB.
+
+    A child of this process would count what this process holds as its own: a small one stands between.
+    """
+    path = os.environ["PATH"]
+    with tempfile.TemporaryDirectory() as folder:
+        peaks, between = Path(folder) / "peaks", Path(folder) / "gcc"
+        between.write_text(BETWEEN.format(python=sys.executable, gcc=shutil.which("gcc"), peaks=str(peaks)))
+        between.chmod(0o755)
+        os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
+        try:
+            found: list[float] = []
+            yield lambda: max(found)
+            found += [int(line) / 1e3 for line in peaks.read_text().split()]
+        finally:
+            os.environ["PATH"] = path
 
 
 def random_network(width: int) -> LogicNetwork:
