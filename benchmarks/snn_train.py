@@ -14,16 +14,18 @@ Cases, every one with the firing rate read out and compared with the one-hot lab
 All variants live in one process with the same weights and the same batch, and take turns: a round times each of them
 once, and a speed-up is the median over the rounds of (SpikingJelly's multi-step fp32 / the variant in that round). With
 one thread the time is that of the process on the CPU, with more it is wall time (only worth reading on a quiet
-machine). A step is forward, loss and backward; "with optimizer" adds zero_grad and SGD with momentum (fused).
-"saved" is what autograd keeps for the backward pass, counted once per storage, weights not included: it is the same
-with any number of threads. Peers are used where Python finds them, with a note where it does not; SpikingJelly's ResNet
-imports torchvision for a download that is not needed here, so an empty module stands in where that is missing.
+machine), and threads that wait sleep, as under the project's commands (OMP_WAIT_POLICY=PASSIVE, unless it is set).
+A step is forward, loss and backward; "with optimizer" adds zero_grad and SGD with momentum (fused). "saved" is what
+autograd keeps for the backward pass, counted once per storage, weights not included: it is the same with any number of
+threads. Peers are used where Python finds them, with a note where it does not; SpikingJelly's ResNet imports
+torchvision for a download that is not needed here, so an empty module stands in where that is missing.
 
 `--device cuda` uses wall time after a synchronisation. It was never run: take its first numbers with care.
 """
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -31,6 +33,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # is read when torch is imported
 
 import torch
 from torch import Tensor, nn
