@@ -21,7 +21,7 @@ snn_1,finished,,NMNIST,SNN,b,1,0.96,4000,36000,900
 snn_2,finished,,NMNIST,SNN,b,2,0.98,4400,36000,1000
 mlp,finished,,NMNIST,MLP,c,1,0.955,,1200000,5000
 <b>cnn</b>,finished,,NMNIST,CNN,d,1,0.975,,546000,9000
-tiny,finished,,DIGITS_DVS,MLP,c,1,0.5,,100,1
+tiny,finished,,DIGITS_DVS,MLP,c,1,1.0,,100,1
 dead,failed,out of memory,NMNIST,CNN,e,1,,,,
 """
 
@@ -93,7 +93,7 @@ def test_a_click_on_a_heading_sorts_by_number_with_empty_cells_last_both_ways(br
     place = header(browser, "test recordings right (%)")
     browser.click("thead th button", place)
     down = column(browser)
-    assert down == ["snn_2", "<b>cnn</b>", "snn_1", "mlp", "logic", "tiny", "dead"]
+    assert down == ["tiny", "snn_2", "<b>cnn</b>", "snn_1", "mlp", "logic", "dead"]
     assert browser.run(f"document.querySelectorAll('th')[{place}].ariaSort") == "descending"
     browser.click("thead th button", place)
     assert column(browser) == [*reversed(down[:-1]), "dead"]
@@ -106,6 +106,9 @@ def test_choosing_another_cost_and_dataset_draws_what_has_them(browser: Browser)
     browser.run("dataset.value = 'DIGITS_DVS'; dataset.dispatchEvent(new Event('change'))")
     assert browser.run("[...cost.options].map((o) => o.value)") == ["energy_nj_per_recording", "parameters"]
     assert browser.run("document.querySelectorAll('.point').length") == 1
+    # all recordings are right there: nothing is above
+    left = "[...document.querySelectorAll('#plot text')].filter((t) => t.getAttribute('text-anchor') === 'end')"
+    assert browser.run(f"Math.max(...{left}.map((t) => Number(t.textContent)))") == 100
 
 
 def test_a_family_can_be_hidden_and_shown(browser: Browser) -> None:

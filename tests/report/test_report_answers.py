@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from difflogic_tonic.report.answers import calibration_of, worst_mistakes
+from difflogic_tonic.report.answers import calibration_of, draw_class_accuracy, worst_mistakes
+from difflogic_tonic.report.style import new_figure
 
 SCORES = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6], [0.45, 0.55]], np.float32)
 LABELS = np.array([0, 1, 1, 0])
@@ -34,3 +35,16 @@ def test_the_surest_mistake_comes_first_and_right_answers_never() -> None:
     assert worst_mistakes(SCORES, LABELS, most=5).tolist() == [1, 3]
     assert worst_mistakes(SCORES, LABELS, most=1).tolist() == [1]
     assert worst_mistakes(np.eye(2), np.arange(2), most=5).tolist() == []
+
+
+def test_classes_on_an_axis_that_is_cut_are_dots_and_no_bars() -> None:
+    axes = new_figure(4, 3).add_subplot()
+    # 3 of 4 cats, all dogs, no bird among the recordings
+    draw_class_accuracy(axes, np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), ["cat", "dog", "bird"])
+    low, high = axes.get_xlim()
+    assert 0 < low < 75
+    assert high == 100
+    assert list(axes.patches) == []
+    dots = next(line for line in axes.lines if line.get_marker() == "o")
+    assert list(dots.get_xdata()) == [75, 100]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat  (4)", "dog  (2)"]

@@ -3,8 +3,10 @@
 import numpy as np
 
 from difflogic_tonic.report.curves import draw_curves
+from difflogic_tonic.report.dashboard import draw_panel
 from difflogic_tonic.report.spikes import score_range
-from difflogic_tonic.report.style import new_figure
+from difflogic_tonic.report.style import new_figure, shown_number
+from difflogic_tonic.report.table import ACCURACIES, COSTS, Point
 
 
 def test_one_epoch_alone_has_no_parts_of_epochs_at_its_axis() -> None:
@@ -18,3 +20,24 @@ def test_classes_without_any_spike_have_an_axis_of_a_whole_spike() -> None:
     assert score_range(np.zeros((2, 3))) == (0, 1)
     assert score_range(np.array([[0.0, 2.0]])) == (0, 2.24)
     assert score_range(np.array([[-2.0, 1.0]])) == (-2.1, 1.12)
+
+
+def test_no_tick_is_above_all_recordings_right() -> None:
+    curves, panel = new_figure(8, 3).subplots(1, 2)
+    draw_curves(curves, [("test", [1, 2], [100.0, 100.0])], "recordings right (%)", "epoch")
+    one = Point("SNN", "POKERDVS", ("job",), {"accuracy": 1.0, "spikes_per_sample": 10.0}, {})
+    draw_panel(panel, [one], ACCURACIES[0], COSTS[0])
+    for axes in (curves, panel):
+        low, high = axes.get_ylim()
+        assert max(axes.get_yticks()) == 100
+        assert low < 100 < high < 101
+
+
+def test_a_loss_of_a_hundred_is_no_limit() -> None:
+    axes = new_figure(4, 3).add_subplot()
+    draw_curves(axes, [("train", [1, 2], [90.0, 300.0])], "loss", "epoch")
+    assert axes.get_ylim()[1] > 300
+
+
+def test_ticks_that_are_evenly_spaced_are_labelled_so() -> None:
+    assert [shown_number(value) for value in (12_250, 12_500, 12_750)] == ["12.25k", "12.5k", "12.75k"]

@@ -81,31 +81,34 @@ def save_confusion(path: Path, title: str, matrix: np.ndarray, classes: Sequence
 
 def save_class_accuracy(path: Path, title: str, matrix: np.ndarray, classes: Sequence[str]) -> Path:
     """Draw the part of each class that is right, the worst first, beside what all classes together have."""
+    figure = new_figure(6.4, float(np.clip(0.3 * np.count_nonzero(matrix.sum(axis=1)) + 1.4, 2.5, 20)))
+    figure.suptitle(title)
+    draw_class_accuracy(figure.add_subplot(), matrix, classes)
+    return save_figure(figure, path)
+
+
+def draw_class_accuracy(axes: "Axes", matrix: np.ndarray, classes: Sequence[str]) -> None:
+    """Dots, since the axis does not begin at 0: bars of a cut axis have lengths that mean nothing."""
     totals = matrix.sum(axis=1)
     present = np.flatnonzero(totals)
     right = 100 * matrix.diagonal()[present] / totals[present]
     order = present[np.argsort(right, kind="stable")]
     values = 100 * matrix.diagonal()[order] / totals[order]
     overall = 100 * matrix.trace() / matrix.sum()
-    figure = new_figure(6.4, float(np.clip(0.3 * len(order) + 1.4, 2.5, 20)))
-    figure.suptitle(title)
-    axes = figure.add_subplot()
-    axes.barh(np.arange(len(order)), values, color=BLUE)
     axes.axvline(overall, color=ORANGE, linestyle="--", label=f"all classes: {overall:.1f} %")
+    axes.plot(values, np.arange(len(order)), "o", color=BLUE, markersize=7, clip_on=False, zorder=3)
     names = [f"{classes[k]}  ({totals[k]})" for k in order.tolist()]
     axes.set_yticks(np.arange(len(order)), names, fontsize=8 if len(order) > NAMED_CLASSES else 9)
     axes.invert_yaxis()
     clean(axes)
-    left = max(0.0, float(values.min()) - 15)
-    axes.set_xlim(left, 100)
+    lowest = float(values.min())
+    axes.set_xlim(max(0.0, lowest - max(1.0, 0.15 * (100 - lowest))), 100)
     for place, value in enumerate(values):
-        # where no line crosses it
-        colour = "white" if value > left else "black"
-        axes.text(left + 0.01 * (100 - left), place, f"{value:.1f}", va="center", color=colour, fontsize=8)
+        # outside, where neither a dot nor the line crosses it
+        axes.annotate(f"{value:.1f}", (1.02, place), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8)
     axes.set_xlabel("right (%)")
     axes.set_ylabel("class (how many of it)")
     axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
-    return save_figure(figure, path)
 
 
 def save_calibration(path: Path, title: str, scores: np.ndarray, labels: np.ndarray, what: str) -> Path:
@@ -120,7 +123,7 @@ def save_calibration(path: Path, title: str, scores: np.ndarray, labels: np.ndar
     upper.bar(centres[filled], 100 * found.accuracy[filled], 0.92 * width, color=BLUE, label="accuracy")
     upper.plot(
         100 * found.confidence[filled], 100 * found.accuracy[filled], "o", color=ORANGE, markeredgecolor="white",
-        label="at the mean confidence of its bin",
+        clip_on=False, zorder=3, label="at the mean confidence of its bin",
     )  # fmt: skip
     upper.set_ylim(0, 103)
     upper.set_ylabel(f"{what} right (%)")

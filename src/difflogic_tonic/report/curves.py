@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from difflogic_tonic.report.style import GREY, SERIES, clean, new_figure, save_figure, series_style
+from difflogic_tonic.report.style import GREY, SERIES, clean, end_at, new_figure, save_figure, series_style
 from difflogic_tonic.runs.metrics import Row
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def draw_curves(axes: "Axes", curves: Sequence[Curve], unit: str, below: str) ->
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if len(alone := {place for _, places, _ in curves for place in places}) == 1:
         axes.set_xticks(list(alone))  # no parts of an epoch
+    if unit.endswith("right (%)"):
+        end_at(axes, 100)
     if len(curves) > 1:
         axes.legend(fontsize=8)
 

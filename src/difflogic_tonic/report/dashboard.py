@@ -10,6 +10,7 @@ from difflogic_tonic.report.style import (
     FAMILIES,
     GREY,
     clean,
+    end_at,
     family_style,
     new_figure,
     save_figure,
@@ -101,6 +102,7 @@ def draw_panel(axes: "Axes", points: Sequence[Point], quality: Axis, cost: Axis)
     axes.set_xlabel(cost.label)
     axes.set_ylabel(quality.label)
     axes.margins(0.12)
+    end_at(axes, quality.factor)
     _thin_ticks(axes, logarithmic)
 
 

@@ -39,7 +39,7 @@ def draw_spiking(opened: OpenedRun, gallery: Gallery, title: str) -> None:
     layers = [first.layers[k] for k in _evenly(len(first.layers))]
     gallery.add(
         "raster.png",
-        "Every spike of one sample: neurons upwards, steps to the right.",
+        "The spikes of one sample: neurons upwards (of a large layer some, evenly spaced), steps to the right.",
         lambda path: spikes.save_raster(path, head, layers),
     )
     gallery.add(
@@ -54,7 +54,7 @@ def draw_spiking(opened: OpenedRun, gallery: Gallery, title: str) -> None:
         row = f"{split} recording {int(sample.rows[0])}"
         gallery.add(
             name,
-            f"{trace.unit} of each class, step by step, for {row}; the true class is orange.",
+            f"Step by step, {trace.unit} of each class, for {row}; the true class is orange.",
             partial(spikes.save_score_animation, title=row, trace=trace, classes=classes),
         )
         encoder = trace.layers[0]

@@ -64,12 +64,23 @@ def clean(axes: "Axes") -> None:
     axes.set_axisbelow(True)
 
 
+def end_at(axes: "Axes", highest: float) -> None:
+    """Let the axis upwards end a little above `highest`, without a tick beyond it: no accuracy is above 100 %."""
+    low, high = axes.get_ylim()
+    if not low < highest < high:
+        return
+    limits = low, min(high, highest + 0.06 * (highest - low))
+    axes.set_ylim(limits)
+    axes.set_yticks([tick for tick in axes.get_yticks() if tick <= highest])
+    axes.set_ylim(limits)
+
+
 def shown_number(value: float) -> str:
     """A count or an amount as a person reads it: 1,234; 12.3k; 4.56M; 0.0123."""
     size = abs(value)
     for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
         if size >= limit:
-            return f"{value / (1e3 if unit == 'k' else limit):.3g}{unit}"
+            return f"{value / (1e3 if unit == 'k' else limit):.4g}{unit}"
     if value == round(value):
         return f"{value:,.0f}"
     return f"{value:,.0f}" if size >= 1000 else f"{value:.3g}"

@@ -17,10 +17,10 @@ function element(parent, name, attributes, text) {
   return parent.appendChild(made);
 }
 
-function shown(value) {
+function shown(value, digits = 3) {
   const size = Math.abs(value);
   for (const [limit, by, unit] of [[1e12, 1e12, "T"], [1e9, 1e9, "G"], [1e6, 1e6, "M"], [1e4, 1e3, "k"]])
-    if (size >= limit) return Number((value / by).toPrecision(3)) + unit;
+    if (size >= limit) return Number((value / by).toPrecision(digits)) + unit;
   return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
 }
 
@@ -73,6 +73,7 @@ function drawPlot() {
   const xs = $("log").checked ? ends(cost).filter((value) => value > 0) : ends(cost);
   const x = scale(xs, $("log").checked, SIZE.left, SIZE.w - SIZE.right);
   const y = scale(ends(up), false, SIZE.h - SIZE.bottom, SIZE.top);
+  y.ticks = y.ticks.filter((tick) => tick <= up.factor);  // no accuracy is above 100 %
   drawAxes(plot, x, y, cost.label, up.label);
   const front = paretoFront(points.map((point) => [mean(point, cost), mean(point, up)]));
   const steps = front.map(([a, b], n) => (n ? `H${x.place(a)}V${y.place(b)}` : `M${x.place(a)} ${y.place(b)}`));
@@ -84,7 +85,7 @@ function drawAxes(plot, x, y, below, left) {
   const foot = SIZE.h - SIZE.bottom;
   for (const tick of x.ticks) {
     element(plot, "path", { class: "grid", d: `M${x.place(tick)} ${SIZE.top}V${foot}` });
-    element(plot, "text", { x: x.place(tick), y: foot + 20, "text-anchor": "middle" }, shown(tick));
+    element(plot, "text", { x: x.place(tick), y: foot + 20, "text-anchor": "middle" }, shown(tick, 4));
   }
   for (const tick of y.ticks) {
     element(plot, "path", { class: "grid", d: `M${SIZE.left} ${y.place(tick)}H${SIZE.w - SIZE.right}` });
