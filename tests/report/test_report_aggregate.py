@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import socket
+import subprocess
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +133,15 @@ def _no_config(files: RunFolder) -> str:
     return "config.yaml"
 
 
+def _killed(files: RunFolder) -> str:
+    with subprocess.Popen(["true"]) as process:
+        pid = process.pid
+    files.summary.unlink()
+    status = {"state": "running", "epoch": 1, "epochs": 2, "step": 7, "host": socket.gethostname(), "pid": pid}
+    files.status.write_text(json.dumps(status))
+    return f"epoch 1 of 2, step 7: its process {pid} is gone, killed or lost with its node"
+
+
 def _nothing(files: RunFolder) -> str:
     for path in files.path.iterdir():
         if path.is_file():
@@ -140,7 +151,7 @@ def _nothing(files: RunFolder) -> str:
 
 @pytest.mark.parametrize(
     "damage",
-    [_without_summary, _cut_metrics, _half_an_event, _cut_summary, _no_config, _nothing],
+    [_without_summary, _cut_metrics, _half_an_event, _cut_summary, _no_config, _killed, _nothing],
     ids=lambda f: f.__name__,
 )
 def test_a_damaged_run_is_a_row_with_its_reason(
@@ -155,6 +166,7 @@ def test_a_damaged_run_is_a_row_with_its_reason(
     assert expected in broken["reason"]
     assert captured.err.startswith("note: broken: ")
     assert expected in captured.err
+    assert broken["state"] in ("finished", "unfinished", "unreadable")
 
 
 def test_values_of_unexpected_kinds_are_no_traceback(make_run: MakeRun) -> None:

@@ -20,6 +20,8 @@ A metric of an epoch row has the name that it has in the summary, e.g. `test_rec
 """
 
 import json
+import os
+import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from difflogic_tonic.runs.predictions import Predictions
 
 State = Literal["finished", "stopped", "failed", "running", "unfinished", "unreadable"]
-"""`running`: says its status.json, which a killed process cannot change. `unreadable`: not a run folder, or no part of
-it can be read."""
+"""`running`: says its status.json, which a killed process cannot change; where its host is this one and its process is
+gone, the run is `unfinished`. `unreadable`: not a run folder, or no part of it can be read."""
 
 _T = TypeVar("_T")
 
@@ -125,6 +127,7 @@ def read_run(folder: Path) -> RecordedRun:
     no_rows: list[Row] = []
     no_lines: tuple[str, ...] = ()
     status = reader.read(_json, files.status, plain, expected=False)
+    is_gone = process_is_gone(status)  # at once: it may end well while the rest is read
     config = reader.read(_config, files.config, plain)
     environment = reader.read(_json, files.environment, plain)
     commands = reader.read(_lines, files.command, no_lines)
@@ -134,6 +137,8 @@ def read_run(folder: Path) -> RecordedRun:
     for path in sorted(files.tensorboard.glob("events.*")) if files.tensorboard.is_dir() else []:
         reader.read(_check_events, path, None)
     state, reason = _state_of(status, summary, rows)
+    if is_gone:
+        state, reason = "unfinished", f"{reason}: its process {status['pid']} is gone, killed or lost with its node"
     if not (config or rows or summary or status):
         state, reason = "unreadable", "not a run folder"
     return RecordedRun(
@@ -164,6 +169,25 @@ def _state_of(status: dict[str, Any], summary: dict[str, Any], rows: list[Row]) 
         return said, f"{how_far}: {because}" if because else how_far
     how_far = f"{len(rows)} rows of metrics" if rows else "no metrics"
     return "unfinished", f"no summary.json, {how_far}"
+
+
+def process_is_gone(status: dict[str, Any]) -> bool:
+    """Whether the process of a status.json that does not say how it ended is known to have died.
+
+    Of another host it is not known.
+    """
+    pid = status.get("pid")
+    if status.get("state") not in ("starting", "running") or not isinstance(pid, int):
+        return False
+    if status.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it is somebody else's, and lives
+        return False
+    return False
 
 
 def _json(path: Path) -> dict[str, Any]:

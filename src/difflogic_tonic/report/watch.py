@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import socket
 import sys
 import time
 from argparse import Namespace
@@ -12,7 +11,7 @@ from typing import Any, TextIO
 from difflogic_tonic.config import StoragePaths
 from difflogic_tonic.errors import RunError
 from difflogic_tonic.report.finding import find_run
-from difflogic_tonic.report.reading import RecordedRun, read_run
+from difflogic_tonic.report.reading import RecordedRun, process_is_gone, read_run
 from difflogic_tonic.runs.folder import RunFolder
 from difflogic_tonic.runs.status import SHORT_EPOCH_SECONDS
 
@@ -102,39 +101,22 @@ def _foretells(row: dict[str, Any]) -> bool:
 
 
 def reason_of_death(run: RecordedRun) -> str | None:
-    """One line for a run that can no longer go on by itself; None for one that may be alive.
-
-    Of another host it is not known whether its process lives.
-    """
+    """One line for a run that can no longer go on by itself; None for one that may be alive."""
     if run.state == "unreadable":
         problems = "; ".join(map(str, run.problems))
         return f"{run.files.path} is no readable run folder: {problems}"
-    if run.state != "running":
+    if run.state == "running":
+        return None
+    if not process_is_gone(run.status):
         return (
             f"{run.job_id} is {run.state} ({run.reason}), and nothing says that it runs; "
             f"./train.sh {run.files.config} {run.job_id} --resume goes on with it"
         )
-    pid = run.status.get("pid")
-    if run.status.get("host") != socket.gethostname() or not isinstance(pid, int) or _lives(pid):
-        return None
     if run.status.get("saves") == 0:
         how = "--fresh starts it anew, for it had saved no checkpoint yet"
     else:
         how = "--resume goes on from its newest checkpoint"
-    return (
-        f"{run.job_id} is dead: its status says running, but its process {pid} is gone, killed or lost with its node; "
-        f"last: {run.reason}; ./train.sh {run.files.config} {run.job_id} {how}"
-    )
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return f"{run.job_id} is dead: {run.reason}; ./train.sh {run.files.config} {run.job_id} {how}"
 
 
 class _Line:
