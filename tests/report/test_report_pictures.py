@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from difflogic_tonic.config import StoragePaths
-from difflogic_tonic.errors import RunError
+from difflogic_tonic.errors import RunError, StorageError
 from difflogic_tonic.report.pictures import draw_run
 from difflogic_tonic.runs.folder import RunFolder
 from difflogic_tonic.runs.metrics import EVENT_FILE
@@ -139,6 +139,14 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs" / "job").mkdir(parents=True)
     with pytest.raises(RunError, match="no readable run folder"):
         draw_run(Namespace(run="job", output=None), StoragePaths(tmp_path, tmp_path))
+
+
+@pytest.mark.parametrize("output", ["/proc/pictures", "a_file"])
+def test_an_output_that_can_be_no_folder_is_one_line(make_run: MakeRun, tmp_path: Path, output: str) -> None:
+    make_run("job")
+    (tmp_path / "a_file").write_text("")
+    with pytest.raises(StorageError, match=f"{output.split('/')[-1]}"):
+        draw_run(Namespace(run="job", output=tmp_path / output), StoragePaths(tmp_path, tmp_path))
 
 
 def test_the_page_lists_pictures_commands_and_results(make_run: MakeRun, draw: Callable, tmp_path: Path) -> None:

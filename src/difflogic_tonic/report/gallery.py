@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from difflogic_tonic.report.document import save_document
-from difflogic_tonic.storage import storage_errors
+from difflogic_tonic.storage import needs_folder, storage_errors
 
 _STYLE = """
 body { margin: 1.5rem auto; max-width: 1200px; padding: 0 1rem; color: #1a1a1a; background: #fff;
@@ -54,7 +54,7 @@ class Gallery:
         return save_document(self.folder / "index.html", title, _STYLE, "\n".join(parts))
 
     def _make_folder(self) -> None:
-        with storage_errors(self.folder, "making a folder"):
+        with storage_errors(self.folder, "making a folder"), needs_folder(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def _figure(self, path: Path, caption: str) -> str:

@@ -43,7 +43,7 @@ def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
     """
     partial = partial_path(path)
     try:
-        with storage_errors(path.parent, path.name, needed), needs_folder(path, partial):
+        with storage_errors(path.parent, path.name, needed), needs_folder(path), _named_at_last(path, partial):
             yield partial
             fsync_file(partial)
             os.replace(partial, path)
@@ -55,17 +55,28 @@ def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def needs_folder(path: Path, *partial: Path) -> Iterator[None]:
-    """Inside, a FileNotFoundError of `path`, its folder or what becomes it is StorageError: its place went away.
+def needs_folder(path: Path) -> Iterator[None]:
+    """Inside, a FileNotFoundError of `path` or its folder is StorageError: its place went away.
 
     Whether the folder is there now is not asked: it may have come back.
     """
     try:
         yield
     except FileNotFoundError as error:
-        if str(error.filename) not in {str(name) for name in (path, path.parent, *partial)}:
+        if str(error.filename) not in {str(path), str(path.parent)}:
             raise
         raise StorageError(f"{path.parent} is not there (any more); {path.name} could not be written") from error
+
+
+@contextmanager
+def _named_at_last(path: Path, partial: Path) -> Iterator[None]:
+    """Inside, an OSError of `partial` names what it was to become: nobody knows the temporary name."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) == str(partial):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def append_bytes(path: Path, content: bytes) -> None:
