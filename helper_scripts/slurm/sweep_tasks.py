@@ -43,9 +43,10 @@ def main(argv: Sequence[str]) -> int:
 def task_lines(path: Path) -> list[str]:
     """The arguments of `train.sh` for every run. Raises `ConfigError`."""
     sweep = read_yaml(path)
-    unknown = sorted(sweep.keys() - KEYS)
-    if unknown or "config" not in sweep:
-        raise ConfigError(f"{path}: {unknown[0]!r} is unknown" if unknown else f"{path}: no config is given")
+    if unknown := sorted(sweep.keys() - KEYS):
+        raise ConfigError(f"{path}: {unknown[0]!r} is unknown; expected {', '.join(sorted(KEYS))}")
+    if "config" not in sweep:
+        raise ConfigError(f"{path}: no config is given; expected one, e.g. config: configs/digits_mlp.yaml")
     config = str(sweep["config"])
     fixed = mapping(path, "fixed", sweep.get("fixed") or {})
     lines: dict[str, str] = {}
@@ -54,7 +55,11 @@ def task_lines(path: Path) -> list[str]:
         if job_id in lines:
             raise ConfigError(f"{path}: two runs have the same job id {job_id}; is a value there twice?")
         overrides = [f"{key}={text_of(value)}" for key, value in (fixed | chosen).items()]
-        load_train_config(config, overrides, job_id)
+        try:
+            load_train_config(config, overrides, job_id)
+        except ConfigError as error:
+            reason = re.sub("^--override:? ", "", str(error))  # of which the file says nothing
+            raise ConfigError(f"{path}: {job_id}: {reason}") from None
         lines[job_id] = shlex.join(
             [config, job_id, "--resume=auto", *(["--override", *overrides] if overrides else [])]
         )

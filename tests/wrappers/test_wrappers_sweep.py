@@ -66,11 +66,15 @@ def test_listed_runs_are_crossed_with_the_grid(ready_checkout: Path, tmp_path: P
     ("content", "message"),
     [
         ({"grid": {"base.seed": [1]}}, "no config is given"),
-        ({"config": BASE, "gird": {}}, "'gird' is unknown"),
+        ({"config": BASE, "gird": {}}, "'gird' is unknown; expected config, fixed, grid, name, runs"),
         ({"config": BASE}, "neither grid nor runs: nothing to vary"),
         ({"config": BASE, "grid": {"base.seed": 3}}, "grid.base.seed: expected a list of values, found 3"),
         ({"config": BASE, "grid": {"base.seed": [1, 1]}}, "two runs have the same job id try-seed1"),
-        ({"config": BASE, "grid": {"train.epoch": [1]}}, "did you mean train.epochs?"),
+        (
+            {"config": BASE, "grid": {"train.epoch": [1]}},
+            "try.yaml: try-epoch1: unknown key train.epoch (did you mean train.epochs?)",
+        ),
+        ({"config": BASE, "grid": {"base.seed": ["x"]}}, "try.yaml: try-seedx: base.seed: expected a valid integer"),
         ({"config": "configs/none.yaml", "grid": {"base.seed": [1]}}, "configs/none.yaml: no such config file"),
     ],
 )
