@@ -69,18 +69,29 @@ def test_a_resume_finds_the_folder_as_it_was(start: str, storage: Storage) -> No
     assert (folder.path / "file").is_file()
 
 
-def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_kept(storage: Storage) -> None:
-    fill(storage)
+def die_writing(*paths: Path) -> None:
     pid = os.fork()
     if pid == 0:
-        for folder in job_folders(storage, "job"):
-            partial_path(folder / "best.pt").write_bytes(b"half")
+        for path in paths:
+            partial_path(path).write_bytes(b"half")
         os._exit(0)
     os.waitpid(pid, 0)
+
+
+def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_kept(storage: Storage) -> None:
+    fill(storage)
+    die_writing(*(folder / "best.pt" for folder in job_folders(storage, "job")))
     mine = partial_path(storage.scratch.checkpoints_dir("job") / "step.pt")
     mine.write_bytes(b"being written")
     remove_leftovers(storage, "job")
     assert list(storage.project.root.parent.rglob("*.tmp-*")) == [mine]
+
+
+def test_leftovers_of_dead_writers_are_not_set_aside(storage: Storage) -> None:
+    fill(storage)
+    die_writing(storage.scratch.checkpoints_dir("job") / "step.pt")
+    aside = storage.scratch.checkpoints_dir(set_aside(storage, "job"))
+    assert [path.name for path in aside.iterdir()] == ["file"]
 
 
 def test_a_start_is_recorded(storage: Storage) -> None:

@@ -146,7 +146,11 @@ def has_results(storage: Storage, job_id: str) -> bool:
 
 
 def set_aside(storage: Storage, job_id: str) -> str:
-    """Rename every folder of `job_id` in both places to `<job_id>.old-<time>` and return that name."""
+    """Rename every folder of `job_id` in both places to `<job_id>.old-<time>` and return that name.
+
+    What killed writers left half-written goes: nobody would look for it there.
+    """
+    remove_leftovers(storage, job_id)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     name = f"{job_id}.old-{stamp}"
     number = 1
