@@ -1,9 +1,10 @@
-"""The convolutions of layers of spiking networks: spikes looked up by our kernel, and torch in both layouts of memory.
+"""The convolutions of layers of spiking networks: our kernels, and torch in both layouts of memory.
 
     python benchmarks/snn_conv.py                 all layers, one thread, the fastest of 9 calls in ms on the processor
     python benchmarks/snn_conv.py --rounds 21
 
-A fifth of the inputs are spikes. "input" is the gradient of the input, which is torch's for us too.
+A fifth of the inputs are spikes, which ours looks up; "weights" and "input" are the gradients of these. That of the
+input is ours by Winograd's algorithm where kernels are 3x3 and channels whole vectors, and else torch's.
 """
 
 import argparse
@@ -40,16 +41,19 @@ def fastest(call: Callable[[], object], rounds: int) -> float:
     return 1e3 * min(found)
 
 
-def looked_up(kernel: Kernel, x: Tensor, weight: Tensor, padding: int, rounds: int) -> list[float]:
-    """Packing, forward, gradient of the weights."""
+def ours(kernel: Kernel, x: Tensor, weight: Tensor, padding: int, rounds: int) -> list[float]:
+    """Packing, forward, gradient of the weights, gradient of the input."""
     spikes = pack_spikes(kernel, x, weight, padding)
     assert spikes is not None
     y = convolve(kernel, spikes, x, weight, None)
     grad = torch.randn_like(y)
+    x = x.clone().requires_grad_()
+    of_input = convolve(kernel, spikes, x, weight.detach(), None)
     return [
         fastest(lambda: pack_spikes(kernel, x, weight, padding), rounds),
         fastest(lambda: convolve(kernel, spikes, x, weight, None), rounds),
         fastest(lambda: torch.autograd.grad(y, [weight], grad, retain_graph=True), rounds),
+        fastest(lambda: torch.autograd.grad(of_input, [x], grad, retain_graph=True), rounds),
     ]
 
 
@@ -79,14 +83,14 @@ def main() -> int:
     if isinstance(kernel, str):
         print(f"error: no kernel to measure: {kernel}", file=sys.stderr)
         return 1
-    print("looked up: packing, forward, weights | torch: forward, weights, input | torch, channels last: the same")
+    print("ours: packing, forward, weights, input | torch: forward, weights, input | torch, channels last: the same")
     for frames, inputs, outputs, size, padding, side in LAYERS:
         torch.manual_seed(0)
         plain = (torch.rand(frames, inputs, side, side) < 0.2).float()
         last = plain.contiguous(memory_format=torch.channels_last)
         weight = torch.randn(outputs, inputs, size, size, requires_grad=True)
         times = (
-            looked_up(kernel, last, weight, padding, rounds),
+            ours(kernel, last, weight, padding, rounds),
             *(by_torch(x, weight, padding, rounds) for x in (plain, last)),
         )
         texts = [" ".join(f"{ms:6.1f}" for ms in row) for row in times]

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from difflogic_tonic.nets.logic.cpu_build import KernelUnavailable, load_library
+from difflogic_tonic.nets.spiking import winograd_cpu
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,11 @@ def find_kernel() -> Kernel | str:
         getattr(library, name).restype = c_int
     library.spikes_pack.argtypes = [POINTER(_Plan), POINTER(c_int64)]
     library.spikes_pack.restype = c_int
-    for name in ("pooled_forward", "pooled_backward"):
+    for name in ("pooled_forward", "pooled_backward", "winograd_backward"):
         getattr(library, name).argtypes = [c_void_p]
         getattr(library, name).restype = c_int
-    library.pooled_lanes.argtypes = [c_int64]
+    for name in ("pooled_lanes", "winograd_wide"):
+        getattr(library, name).argtypes = [c_int64]
     assert library.spikes_plan_size() == ctypes.sizeof(_Plan), (library.spikes_plan_size(), ctypes.sizeof(_Plan))
     return Kernel(library, library.logic_best_variant())
 
@@ -127,7 +129,7 @@ class _Convolution(torch.autograd.Function):
         grad = grads[0].permute(0, 2, 3, 1).contiguous()
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
-            grad_x = _gradient_of_input(to_better_layout(grad.permute(0, 3, 1, 2), weight), weight, plan)
+            grad_x = _gradient_of_input(ctx.kernel, grad, weight, plan)
         if ctx.needs_input_grad[1]:
             grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
             plan.threads, plan.windows = torch.get_num_threads(), windows.data_ptr()
@@ -138,12 +140,16 @@ class _Convolution(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias, None, None
 
 
-def _gradient_of_input(grad: Tensor, weight: Tensor, plan: _Plan) -> Tensor:
-    """By torch: a gradient is not binary."""
-    layout = torch.contiguous_format if grad.is_contiguous() else torch.channels_last
-    anything = torch.empty(plan.frames, plan.channels, plan.height, plan.width, memory_format=layout)  # of that shape
+def _gradient_of_input(kernel: Kernel, grad: Tensor, weight: Tensor, plan: _Plan) -> Tensor:
+    """A gradient is not binary, so nothing is looked up."""
+    frames = torch.Size((plan.frames, plan.channels, plan.height, plan.width))
+    if winograd_cpu.takes(kernel.library, plan.variant, weight, plan.padding, frames):
+        return winograd_cpu.gradient_of_input(kernel.library, plan.variant, grad, weight, plan.padding, frames)
+    laid = to_better_layout(grad.permute(0, 3, 1, 2), weight)
+    layout = torch.contiguous_format if laid.is_contiguous() else torch.channels_last
+    anything = torch.empty(frames, memory_format=layout)  # of that shape
     options = [1, 1], [plan.padding] * 2, [1, 1], False, [0, 0], 1, [True, False, False]
-    found: Tensor = torch.ops.aten.convolution_backward(grad, anything, weight, None, *options)[0]
+    found: Tensor = torch.ops.aten.convolution_backward(laid, anything, weight, None, *options)[0]
     return found
 
 
