@@ -85,6 +85,16 @@ def test_a_checkpoint_of_our_own_resumes_its_job():
     assert (found.resume, found.job_id, found.override) == ("always", "T4_b8", ["train.amp=auto"])
 
 
+def test_a_stopped_run_goes_on_by_the_option_that_its_last_line_names():
+    found = read("--classic fmnist -b 8 --resume")
+    assert (found.resume, found.job_id) == ("always", "T4_b8_sgd_lr0.1_c128")
+    assert read("--classic fmnist").resume is None
+
+
+def test_the_name_may_stand_behind_an_equals_sign():
+    assert read("--classic=fmnist -b 8").job_id == "T4_b8_sgd_lr0.1_c128"
+
+
 def test_a_model_of_our_own_stands_for_its_job_unless_it_is_to_be_drawn():
     found = read("--classic fmnist -resume models/T4_b8/last.pt")
     assert (found.resume, found.job_id) == ("always", "T4_b8")
@@ -153,6 +163,9 @@ def test_other_programs(line: str, config: str, found: dict[str, object]):
         ("--classic fmnist -opt rmsprop", r"argument -opt: invalid choice: 'rmsprop' \(choose from 'sgd', 'adam'\)"),
         ("--classic mnist data.spik=true", r"unknown data.spik=true \(did you mean data.spike\?\)"),
         ("--classic mnist data.spike=perhaps", "expected one of true, false"),
+        ("--classic mnist data.subset=0", "data.subset: '0': expected a whole number from 1"),
+        ("--classic mnist data.subset=-2", "data.subset: '-2': expected a whole number from 1"),
+        ("--classic fmnist --resume --fresh", "argument --fresh: not allowed with argument --resume"),
         ("--classic mnist train.num_epochs=few", "expected a whole number, found 'few'"),
         ("--classic dvsgesture -T 17", r"argument -T: invalid choice: 17 \(choose from 16, 20\)"),
         ("--classic resnet --dataset cifar10_dvs --T 8", r"--T 8: .* copy configs/prepare_cifar10dvs_t32.yaml"),

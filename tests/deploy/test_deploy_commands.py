@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from difflogic_tonic.arguments import deploy_parser, deployment, parse
+from difflogic_tonic.config import StoragePaths
 from difflogic_tonic.deploy import commands, formats
 from difflogic_tonic.deploy.job import Labelled
 from difflogic_tonic.deploy.verify import classes_of, compare
@@ -40,6 +41,25 @@ def test_files_are_named_after_the_job_as_c_and_verilog_take_it(job_id, name):
 def test_incomplete_command_lines_are_one_line(words):
     with pytest.raises(ConfigError, match=r"deploy.sh.*--help lists the arguments"):
         parse(deploy_parser(), words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "job", "--samples", "0"],
+        ["bench", "job", "--threads", "0"],
+        ["export", "job", "--format", "onnx", "--frames", "0"],
+    ],
+)
+def test_none_at_all_is_no_number_of_samples_threads_or_frames(words):
+    with pytest.raises(ConfigError, match="'0': expected a whole number from 1"):
+        parse(deploy_parser(), words)
+
+
+def test_verify_refuses_a_network_s_form_beside_those_of_circuits_before_it_opens_the_job(tmp_path):
+    arguments = parse(deploy_parser(), ["verify", "no_such_job", "--format", "c", "--format", "onnx"])
+    with pytest.raises(ConfigError, match="--format onnx is not a form of a circuit; verify it alone"):
+        commands.verify(arguments, StoragePaths(tmp_path, tmp_path))
 
 
 def test_verify_takes_several_forms():

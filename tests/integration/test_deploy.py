@@ -69,5 +69,5 @@ def test_a_form_that_differs_is_an_error_with_its_name(laboratory: Any, monkeypa
 def test_other_networks_are_refused_by_name(laboratory: Any) -> None:
     laboratory.write_config("MLP", epochs=1)
     laboratory.main()
-    with pytest.raises(ConfigError, match="only model_type DiffLogic becomes a circuit"):
+    with pytest.raises(ConfigError, match="job job has model_type MLP; only DiffLogic becomes a circuit"):
         deploy(laboratory, "export", "job", "--format", "netlist")

@@ -266,6 +266,10 @@ def test_what_cannot_be_streamed_is_one_line(trained: Any, tmp_path: Path, monke
         stream(trained, str(nothing))
     with pytest.raises(ConfigError, match=r"expected udp://HOST:PORT"):
         stream(trained, "udp://here")
+    with pytest.raises(
+        ConfigError, match=r"cannot listen there: .* an address of this machine, e\.g\. udp://0\.0\.0\.0:33"
+    ):
+        stream(trained, "udp://192.0.2.1:3333")
     with pytest.raises(ConfigError, match=r"--idle ends a stream that may go on"):
         stream(trained, str(nothing), "--idle", "3")
     with pytest.raises(ConfigError, match=r"ends in \.gif or \.mp4"):

@@ -144,5 +144,7 @@ def test_a_run_goes_on_from_a_checkpoint_and_resumes_without_it(spiking: Any, tm
 
 
 def test_a_checkpoint_that_is_not_there_is_said_before_anything_is_read(spiking: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"train\.continue_from: .*no\.pth is not a file"):
+    with pytest.raises(
+        ConfigError, match=r"train\.continue_from: .*no\.pth is not a file; expected a checkpoint of Spi"
+    ):
         spiking.main("--override", f"train.continue_from={tmp_path}/no.pth")

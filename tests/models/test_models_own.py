@@ -35,6 +35,13 @@ def one_short(frame_shape, classes, neuron):
 
 def a_layer(frame_shape, classes, neuron):
     return nn.Linear(2, 2)
+
+class Two(nn.Module):
+    def forward(self, x):
+        return x, x
+
+def two(frame_shape, classes, neuron):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes), Two())
 """
 
 
@@ -72,6 +79,7 @@ def test_its_weights_depend_on_the_seed_alone(function: str):
     [
         ("one_short", r"my_networks:one_short makes outputs \[1, 4\] of one frame; expected \[1, 5\]"),
         ("a_layer", r"my_networks:a_layer returned Linear; expected an nn\.Sequential"),
+        ("two", r"my_networks:two makes of one frame tuple; expected a tensor \[1, 5\]"),
         ("missing", r"my_networks\.py has no function missing"),
     ],
 )
@@ -112,6 +120,13 @@ def one_short(frame_shape, classes):
 
 def a_number(frame_shape, classes):
     return 3
+
+class Two(nn.Module):
+    def forward(self, x):
+        return x, x
+
+def two(frame_shape, classes):
+    return Two()
 """
 
 
@@ -144,12 +159,25 @@ def test_or_sequences_with_their_lengths(whole_models: None):
     ("function", "message"),
     [
         ("one_short", r"my_models:one_short returns scores \[1, 4\] for samples \[1, 2, 3, 4\]; expected \[1, 5\]"),
+        ("two", r"my_models:two returns tuple; expected a tensor \[1, 5\]"),
         ("a_number", r"my_models:a_number returned int; expected a torch\.nn\.Module"),
     ],
 )
 def test_what_a_whole_model_must_be(function: str, message: str, whole_models: None):
     with pytest.raises(ConfigError, match=rf"model\.model_type: {message}"):
         whole(function)
+
+
+@pytest.mark.parametrize(
+    ("function", "view", "message"),
+    [
+        ("two", "sequence", r"Two, whose forward is \(x\); .* sequence it is called with \(samples, lengths\)"),
+        ("over_time", "frames", r"OverTime, whose forward is \(x, lengths\); .* frames it is called with \(samples\)"),
+    ],
+)
+def test_a_whole_model_must_take_what_its_view_gives(function: str, view: View, message: str, whole_models: None):
+    with pytest.raises(ConfigError, match=rf"model\.model_type: my_models:{function} returned {message}"):
+        whole(function, view)
 
 
 def test_any_view_fits_a_whole_model():

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from difflogic_tonic.arguments.commands import OneLineParser, add_override_argument
+from difflogic_tonic.arguments.commands import add_override_argument
+from difflogic_tonic.arguments.one_line import OneLineParser, at_least_one
 from difflogic_tonic.errors import ConfigError
 
 
@@ -191,7 +192,9 @@ PROGRAMS = {
         (
             Option("exp_id", (), "name of the run"),
             Option("data.spike", (), "true: N-MNIST, false: MNIST", values=_names("true", "false")),
-            Option("data.subset", (), "train on one in so many samples (data.subset is then that fraction)", int),
+            Option(
+                "data.subset", (), "train on one in so many samples (data.subset is then that fraction)", at_least_one
+            ),
             Option("train.num_epochs", ("train.epochs",), "passes over the training samples", int),
         ),
         _mnist,
@@ -239,7 +242,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def _parser(name: str, program: Program) -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog=f"--classic {name}",
-        usage=f"main.py --classic {name} [OPTION ...] [--override KEY=VALUE] [--job-id NAME] [--fresh] [--debug]",
+        usage=f"main.py --classic {name} [OPTION ...] [--override KEY=VALUE] [--job-id NAME]"
+        " [--resume | --fresh] [--debug]",
         description=f"The command line of {program.about}, as configs of this program (docs/snn.md).",
         epilog=" ".join(f"{option.flag}=... {option.help}." for option in program.options if option.flag[0] != "-"),
         allow_abbrev=False,
@@ -253,7 +257,9 @@ def _parser(name: str, program: Program) -> argparse.ArgumentParser:
                 option.flag, dest=option.dest, type=option.type, choices=_choices(option), metavar="X", help=shown
             )
     parser.add_argument("--job-id", metavar="NAME", help="name of the run; default: made of the options")
-    parser.add_argument("--fresh", action="store_true", help="start anew although there is such a run")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--resume", dest="go_on", action="store_const", const="always", help="go on with the run itself")
+    start.add_argument("--fresh", action="store_true", help="start anew although there is such a run")
     parser.add_argument("--debug", action="store_true", help="a few batches through every stage")
     add_override_argument(parser)
     return parser
@@ -279,6 +285,8 @@ def _assigned(name: str, word: str, program: Program, assignments: list[Option])
         value = option.type(text)
     except ValueError:
         raise ConfigError(f"--classic {name}: {word}: expected a whole number, found {text!r}") from None
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"--classic {name}: {key}: {error}") from None
     if option.values and text.lower() not in option.values:
         raise ConfigError(f"--classic {name}: {word}: expected one of {', '.join(option.values)}")
     return {option.dest: text.lower() if option.values else value}
@@ -297,7 +305,7 @@ def _arguments(name: str, program: Program, given: dict[str, Any], parsed: argpa
     return argparse.Namespace(
         config=config,
         job_id=parsed.job_id or ours or job_id,
-        resume="always" if ours else None,
+        resume="always" if ours else parsed.go_on,
         fresh=parsed.fresh,
         debug=parsed.debug,
         override=[overrides, *parsed.override],

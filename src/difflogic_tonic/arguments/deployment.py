@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from difflogic_tonic.arguments.one_line import OneLineParser, whole_number
+from difflogic_tonic.arguments.one_line import OneLineParser, at_least_one, whole_number
 
 FORMATS: dict[str, str] = {
     "netlist": "JSON: gates, wires, classes and how a frame becomes bits",
@@ -55,13 +55,13 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "--pipeline", type=whole_number, metavar="K", help="verilog: a register after every K levels of gates; 0: none"
     )
     parser.add_argument(
-        "--frames", type=whole_number, metavar="T", help="onnx: frames of a spiking network's graph (default: as most)"
+        "--frames", type=at_least_one, metavar="T", help="onnx: frames of a spiking network's graph (default: as most)"
     )
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_job(parser)
-    parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all cores that there are")
+    parser.add_argument("--threads", type=at_least_one, metavar="N", help="default: all cores that there are")
 
 
 def _add_synth(parser: argparse.ArgumentParser) -> None:
@@ -92,20 +92,13 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
         help="without events that end such a stream (default: 5)",
     )
     parser.add_argument(
-        "--batch", type=_at_least_one, default=1, metavar="N", help="classify up to N frames at a time (default: 1)"
+        "--batch", type=at_least_one, default=1, metavar="N", help="classify up to N frames at a time (default: 1)"
     )
-    parser.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="of the evaluator (default: 1)")
+    parser.add_argument("--threads", type=at_least_one, default=1, metavar="N", help="of the evaluator (default: 1)")
     parser.add_argument("--animation", type=Path, metavar="FILE", help="events and prediction over time, .gif or .mp4")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--lines", action="store_true", help="a line for each frame also in a terminal")
     shown.add_argument("--quiet", action="store_true", help="only the summary")
-
-
-def _at_least_one(text: str) -> int:
-    number = whole_number(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1, e.g. 64")
-    return number
 
 
 def _seconds(text: str) -> float:
@@ -127,7 +120,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"only this one, may be repeated; default: all of a circuit ({', '.join(FORMATS)}); or onnx",
     )
-    parser.add_argument("--samples", type=whole_number, metavar="N", help="only the first N of the test set")
+    parser.add_argument("--samples", type=at_least_one, metavar="N", help="only the first N of the test set")
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {

@@ -18,3 +18,10 @@ def whole_number(text: str) -> int:
     if not text.isascii() or not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0, e.g. 3")
     return int(text)
+
+
+def at_least_one(text: str) -> int:
+    """A number from 1, as the type of an argument."""
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1, e.g. 64")
+    return int(text)

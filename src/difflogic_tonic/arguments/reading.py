@@ -16,7 +16,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     """
     words = list(sys.argv[1:] if argv is None else argv)
     trains = parser.prog == train_parser().prog
-    arguments = classic.parse(words) if trains and "--classic" in words else parser.parse_args(words)
+    is_classic = trains and any(word.partition("=")[0] == "--classic" for word in words)
+    arguments = classic.parse(words) if is_classic else parser.parse_args(words)
     job_id = getattr(arguments, "job_id", None)
     if job_id is not None:
         check_job_id(job_id)

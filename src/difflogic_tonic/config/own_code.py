@@ -30,13 +30,14 @@ def load_own_function(key: str, name: str, *arguments: str) -> Callable[..., Any
     function = getattr(importlib.import_module(module), function_name, None)
     if not callable(function):
         raise ConfigError(f"{key}: {name}: {source} has no function {function_name}")
-    if arguments and not _takes(function, len(arguments)):
+    if arguments and not takes(function, len(arguments)):
         given = f"{function_name}{inspect.signature(function)}"
         raise ConfigError(f"{key}: {name}: {source} has {given}; it is called with ({', '.join(arguments)})")
     return function
 
 
-def _takes(function: Callable[..., Any], count: int) -> bool:
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether `function` can be called with `count` arguments in a row."""
     try:
         signature = inspect.signature(function)
     except ValueError:  # some that are written in C have none

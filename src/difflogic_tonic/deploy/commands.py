@@ -69,11 +69,12 @@ def verify(arguments: Namespace, places: StoragePaths) -> int:
     log_to_console()
     if arguments.format == ["onnx"]:
         return _verify_onnx(arguments, places)
+    for name in arguments.format or ():
+        if name not in CHECKED:
+            raise ConfigError(f"--format {name} is not a form of a circuit; verify it alone")
     job = open_job(arguments.job_id, arguments.weights, places)
     differing = []
     for name in arguments.format or CHECKED:
-        if name not in CHECKED:
-            raise ConfigError(f"--format {name} is not a form of a circuit; verify it alone")
         form = CHECKED[name]
         missing = [program for program in form.needs if not any(map(shutil.which, program.split(" or ")))]
         if missing and not arguments.format:

@@ -65,7 +65,7 @@ def open_job(job_id: str, which: str, places: StoragePaths) -> Job:
     run = open_run(job_id, which, torch.device("cpu"), places)
     if not isinstance(run.model, BinaryFrames):
         raise ConfigError(
-            f"job {job_id} is a {run.config.model.model_type}; only model_type DiffLogic becomes a circuit,"
+            f"job {job_id} has model_type {run.config.model.model_type}; only DiffLogic becomes a circuit,"
             " others leave with --format onnx"
         )
     circuit = to_circuit(run.model, run.frame_shape, run.saved.classes)

@@ -142,7 +142,10 @@ def _datagrams(ask: Ask) -> Iterator[bytes]:
         try:
             udp.bind((host, int(port)))
         except OSError as error:
-            raise ConfigError(f"{ask.source}: cannot listen there: {error.strerror}; choose another port") from None
+            raise ConfigError(
+                f"{ask.source}: cannot listen there: {error.strerror}; choose another port,"
+                f" or an address of this machine, e.g. {UDP}0.0.0.0:{port}"
+            ) from None
         log.info("listening on %s", ask.source)
         while select.select([udp], [], [], ask.idle)[0]:
             datagram = udp.recv(LARGEST_DATAGRAM)

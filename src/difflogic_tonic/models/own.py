@@ -11,10 +11,12 @@ stacks of them; sequences f32[T, B, channels, height, width] and the true number
 counts, those of images 0 to 255. It returns class scores [B, classes].
 """
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 
-from difflogic_tonic.config.own_code import load_own_function
+from difflogic_tonic.config.own_code import load_own_function, takes
 from difflogic_tonic.data import View
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.nets.initial import seeded
@@ -41,10 +43,12 @@ def own_network(name: str, frame_shape: tuple[int, int, int], classes: int, neur
                 f"{KEY}: {name} returned {type(network).__name__}; expected an nn.Sequential of layers and neurons, "
                 "or a StepModule"
             )
-        shape = _output_shape(network, frame_shape)
-    if shape != (1, classes):
+        output = _one_frame(network, frame_shape)
+    _check_tensor(f"{KEY}: {name} makes of one frame", output, (1, classes))
+    if output.shape != (1, classes):
         raise ConfigError(
-            f"{KEY}: {name} makes outputs {list(shape)} of one frame; expected [1, {classes}], a score for each class"
+            f"{KEY}: {name} makes outputs {list(output.shape)} of one frame; "
+            f"expected [1, {classes}], a score for each class"
         )
     return network
 
@@ -66,7 +70,17 @@ class OwnModel(nn.Module):
             if not isinstance(network, nn.Module):
                 raise ConfigError(f"{MODEL_KEY}: {name} returned {type(network).__name__}; expected a torch.nn.Module")
             self.network = network
+            self._check_call()
             self._try(frame_shape)
+
+    def _check_call(self) -> None:
+        given = ("samples", "lengths") if self.view == "sequence" else ("samples",)
+        if not takes(self.network.forward, len(given)):
+            raise ConfigError(
+                f"{MODEL_KEY}: {self.name} returned {type(self.network).__name__}, whose forward is "
+                f"{inspect.signature(self.network.forward)}; with data.view: {self.view} it is called with "
+                f"({', '.join(given)})"
+            )
 
     @torch.no_grad()
     def _try(self, frame_shape: tuple[int, int, int]) -> None:
@@ -82,6 +96,7 @@ class OwnModel(nn.Module):
             lengths = torch.full((x.shape[1],), x.shape[0], device=x.device)
         scores: Tensor = self.network(x, lengths) if sequence else self.network(x)
         expected = (x.shape[int(sequence)], self.classes)
+        _check_tensor(f"{MODEL_KEY}: {self.name} returns", scores, expected)
         if tuple(scores.shape) != expected:
             raise ConfigError(
                 f"{MODEL_KEY}: {self.name} returns scores {list(scores.shape)} for samples {list(x.shape)}; "
@@ -90,11 +105,16 @@ class OwnModel(nn.Module):
         return scores
 
 
+def _check_tensor(what: str, found: object, expected: tuple[int, ...]) -> None:
+    if not isinstance(found, Tensor):
+        raise ConfigError(f"{what} {type(found).__name__}; expected a tensor {list(expected)}")
+
+
 @torch.no_grad()
-def _output_shape(network: StepModule, frame_shape: tuple[int, int, int]) -> tuple[int, ...]:
+def _one_frame(network: StepModule, frame_shape: tuple[int, int, int]) -> Tensor:
     """What comes out for one frame. Lazy layers learn their sizes here."""
     network.eval()
     frame = torch.zeros(1, *frame_shape)
     output = network(frame, pack_steps(1, 1, None, frame.device))
     network.train()
-    return tuple(output.shape)
+    return output

@@ -39,6 +39,12 @@ _UNREADABLE = (
 STATES = ("model", "net")
 """Keys under which a checkpoint holds the state dict: ours, and that of SpikingJelly's examples."""
 
+EXPECTED = {
+    "model.weights": "weights saved by a run, …/best.pt",
+    "train.continue_from": "a checkpoint of SpikingJelly's examples, …/checkpoint_latest.pth",
+}
+"""What the file is that a config key names."""
+
 NETWORK = "network."
 """What the keys of a bare spiking network have in front of them in a model."""
 
@@ -46,7 +52,7 @@ NETWORK = "network."
 def check_weights_file(path: Path, key: str = "model.weights") -> None:
     """`ConfigError` if there is no file: known before any data is read."""
     if not path.is_file():
-        raise ConfigError(f"{key}: {path} is not a file; expected weights saved by a run, …/best.pt")
+        raise ConfigError(f"{key}: {path} is not a file; expected {EXPECTED[key]}")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
