@@ -44,15 +44,30 @@ def test_a_healthy_place_has_everything_looked_at_and_nothing_left_in_it(tmp_pat
 
 
 def test_a_place_that_is_not_there_yet(tmp_path: Path) -> None:
-    (finding,) = check_place("project", tmp_path / "new" / "storage")
+    (finding,) = check_place("project", tmp_path / "o'clock" / "my storage")
     assert finding.status == "warning"
-    assert finding.fix == f"mkdir -p '{tmp_path / 'new' / 'storage'}'"
     assert list(tmp_path.iterdir()) == []
+    subprocess.run(finding.fix, shell=True, check=True)
+    assert (tmp_path / "o'clock" / "my storage").is_dir()
+
+
+@pytest.mark.parametrize("below", ["", "of/mine"])
+def test_a_link_to_what_is_not_mounted_cannot_be_made(tmp_path: Path, below: str) -> None:
+    link = tmp_path / "storage"
+    link.symlink_to(tmp_path / "disk" / "mine")
+    (finding,) = check_place("scratch", link / below)
+    assert (finding.status, finding.text) == (
+        "failure",
+        f"{link} is a link to {tmp_path}/disk/mine, which is not there",
+    )
+    assert finding.fix.startswith("mount it, or set SCRATCH_STORAGE_DIR")
 
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "storage").touch()
-    assert check_place("project", tmp_path / "storage")[0].text.endswith("is no folder")
+    for place in (tmp_path / "storage", tmp_path / "storage" / "below"):
+        (finding,) = check_place("project", place)
+        assert (finding.status, finding.text) == ("failure", f"{tmp_path / 'storage'} is no folder")
 
 
 def test_a_place_that_cannot_even_be_looked_at_is_a_row_beside_the_others(

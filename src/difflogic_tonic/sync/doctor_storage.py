@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shlex
 import tempfile
 import time
 from collections.abc import Mapping
@@ -44,10 +45,7 @@ def check_place(name: str, root: Path) -> list[Finding]:
     at, variable = f"{name} storage", VARIABLES[name]
     instead = f"or set {variable} to a folder that can be written"
     if not root.exists():
-        parent = next(folder for folder in root.parents if folder.exists())
-        if os.access(parent, os.W_OK | os.X_OK):
-            return [Finding(at, "warning", f"{root} is not there yet; the first run makes it", f"mkdir -p '{root}'")]
-        return [Finding(at, "failure", f"{root} is not there and {parent} cannot be written", f"mount it, {instead}")]
+        return [_absent(at, root, instead)]
     if not root.is_dir():
         return [Finding(at, "failure", f"{root} is no folder", f"move it away, {instead}")]
     room = [_room(at, root), *_quota(at, root)]
@@ -61,6 +59,21 @@ def check_place(name: str, root: Path) -> list[Finding]:
             errno.EROFS: f"mount it writable, {instead}",
         }.get(error.errno or 0, f"mend its permissions, {instead}")
         return [Finding(at, "failure", f"{root} cannot be written: {error.strerror}", fix), *room]
+
+
+def _absent(at: str, root: Path, instead: str) -> Finding:
+    """What keeps a place that is not there from being made, if anything does."""
+    for link in (root, *root.parents):
+        if link.is_symlink() and not link.exists():  # nothing can be made where it stands
+            text = f"{link} is a link to {os.readlink(link)}, which is not there"
+            return Finding(at, "failure", text, f"mount it, {instead}")
+    parent = next(folder for folder in root.parents if folder.exists())
+    if not parent.is_dir():
+        return Finding(at, "failure", f"{parent} is no folder", f"move it away, {instead}")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return Finding(at, "failure", f"{root} is not there and {parent} cannot be written", f"mount it, {instead}")
+    make = f"mkdir -p {shlex.quote(str(root))}"
+    return Finding(at, "warning", f"{root} is not there yet; the first run makes it", make)
 
 
 def _room(at: str, root: Path) -> Finding:
@@ -97,7 +110,7 @@ def _trials(at: str, folder: Path) -> list[Finding]:
     (folder / "clock").write_bytes(b"x")
     skew = (folder / "clock").stat().st_mtime - before
     if abs(skew) > SKEW_SECONDS:
-        text = f"its clock is {abs(skew):.0f} s {'before' if skew > 0 else 'behind'} that of this host"
+        text = f"its clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} that of this host"
         return [
             *findings,
             Finding(at, "warning", text, "have both synchronised (NTP); ages of files are wrong until then"),
