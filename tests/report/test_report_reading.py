@@ -79,10 +79,13 @@ def test_rows_after_a_damaged_one_are_not_trusted(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("name", ["kind", "step", "epoch", "time"])
-def test_a_row_that_does_not_say_where_it_belongs_is_damaged(make_run: MakeRun, name: str) -> None:
+@pytest.mark.parametrize("value", ["absent", None, [3]])
+def test_a_row_that_does_not_say_where_it_belongs_is_damaged(make_run: MakeRun, name: str, value: object) -> None:
     files = make_run()
     rows = [json.loads(line) for line in files.metrics.read_text().splitlines()]
-    del rows[-1][name]
+    rows[-1][name] = value
+    if value == "absent":
+        del rows[-1][name]
     files.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = read_run(files.path)
     assert (len(run.rows), problems(run)) == (3, ["metrics.jsonl: row 4 is damaged; left out, as are 0 after it"])

@@ -41,6 +41,9 @@ State = Literal["finished", "stopped", "failed", "running", "unfinished", "unrea
 """`running`: says its status.json, which a killed process cannot change; where its host is this one and its process is
 gone, the run is `unfinished`. `unreadable`: not a run folder, or no part of it can be read."""
 
+_POSITIONS = {name: str if name == "kind" else int | float for name in POSITION}
+"""What a row says of its place, and as what."""
+
 _T = TypeVar("_T")
 
 
@@ -216,7 +219,7 @@ def _rows(path: Path, problems: list[Problem]) -> list[Row]:
             row = json.loads(line)
         except ValueError:
             row = None
-        if not isinstance(row, dict) or any(name not in row for name in POSITION):
+        if not isinstance(row, dict) or not all(isinstance(row.get(name), kind) for name, kind in _POSITIONS.items()):
             problems.append(
                 Problem(path.name, f"row {number} is damaged; left out, as are {len(lines) - number} after it")
             )

@@ -74,7 +74,7 @@ def _accuracies(row: dict[str, Any]) -> list[str]:
     found = []
     for split in ("val", "test"):
         for suffix in ("_hard", ""):
-            if (value := row.get(f"{split}_recording_accuracy{suffix}")) is not None:
+            if isinstance(value := row.get(f"{split}_recording_accuracy{suffix}"), int | float):
                 found.append(f"{split} {100 * value:.2f}%{' hard' if suffix else ''}")
                 break
     return found
