@@ -2,11 +2,13 @@
 
 import io
 import json
+import shlex
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +74,14 @@ def test_a_run_whose_process_is_gone_is_dead(make_run: MakeRun, sleeper: subproc
         follow(files, io.StringIO())
     set_status(files, pid=sleeper.pid, saves=0)
     assert "--fresh starts it anew" in str(reason_of_death(read_run(files.path)))
+
+
+def test_the_command_that_goes_on_can_be_copied_from_a_folder_with_blanks(tmp_path: Path) -> None:
+    files = RunFolder(tmp_path / "my runs" / "job")
+    files.path.mkdir(parents=True)
+    set_status(files, state="stopping")
+    words = shlex.split(str(reason_of_death(read_run(files.path))).partition("; ")[2])
+    assert words[:4] == ["./train.sh", str(files.config), "job", "--resume"]
 
 
 def test_of_another_host_nobody_knows_whether_the_process_lives(make_run: MakeRun, sleeper: subprocess.Popen) -> None:

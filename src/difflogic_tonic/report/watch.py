@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import shlex
 import sys
 import time
 from argparse import Namespace
@@ -107,16 +108,17 @@ def reason_of_death(run: RecordedRun) -> str | None:
         return f"{run.files.path} is no readable run folder: {problems}"
     if run.state == "running":
         return None
+    command = shlex.join(["./train.sh", str(run.files.config), run.job_id])
     if not process_is_gone(run.status):
         return (
             f"{run.job_id} is {run.state} ({run.reason}), and nothing says that it runs; "
-            f"./train.sh {run.files.config} {run.job_id} --resume goes on with it"
+            f"{command} --resume goes on with it"
         )
     if run.status.get("saves") == 0:
         how = "--fresh starts it anew, for it had saved no checkpoint yet"
     else:
         how = "--resume goes on from its newest checkpoint"
-    return f"{run.job_id} is dead: {run.reason}; ./train.sh {run.files.config} {run.job_id} {how}"
+    return f"{run.job_id} is dead: {run.reason}; {command} {how}"
 
 
 class _Line:
