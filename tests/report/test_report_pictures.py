@@ -150,11 +150,25 @@ def test_an_output_that_can_be_no_folder_is_one_line(make_run: MakeRun, tmp_path
 
 
 def test_the_page_lists_pictures_commands_and_results(make_run: MakeRun, draw: Callable, tmp_path: Path) -> None:
-    files = make_run("job", {"test_loss": 0.123456789, "tag": "<b>"}, CONFIG % "CNN")
+    results = {"test_loss": 0.123456789, "tag": "<b>", "test_recording_accuracy": 0.875}
+    files = make_run("job", results, CONFIG % "CNN")
     files.command.write_text("2026 host: main.py c.yaml job --override 'a<b'\n")
     draw("job")
     page = (tmp_path / "pictures" / "index.html").read_text()
     assert '<img src="curves.png"' in page
     assert "main.py c.yaml job --override &#x27;a&lt;b&#x27;" in page
     assert "0.123457" in page
+    assert "<p>finished; test recordings right: 87.50 %</p>" in page
     assert "<b>" not in page
+
+
+def test_the_page_of_a_run_without_its_end_says_so_at_its_top(
+    make_run: MakeRun, draw: Callable, tmp_path: Path
+) -> None:
+    files = make_run("job", config=CONFIG % "CNN")
+    files.summary.unlink()
+    stopped = {"state": "stopped", "epoch": 1, "epochs": 2, "step": 7, "reason": "SIGTERM"}
+    files.status.write_text(json.dumps(stopped))
+    draw("job")
+    page = (tmp_path / "pictures" / "index.html").read_text()
+    assert page.index("<p>stopped; epoch 1 of 2, step 7: SIGTERM</p>") < page.index("curves.png")

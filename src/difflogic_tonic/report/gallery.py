@@ -38,9 +38,10 @@ class Gallery:
     def lacks(self, what: str, why: str) -> None:
         self.missing.append(f"{what}: {why}")
 
-    def save_page(self, title: str, commands: Sequence[str], facts: Sequence[tuple[str, str]]) -> Path:
+    def save_page(self, title: str, state: str, commands: Sequence[str], facts: Sequence[tuple[str, str]]) -> Path:
         """Write index.html. Raises `StorageError`."""
-        parts = ["<h2>Commands</h2>", *(f"<pre>{html.escape(command)}</pre>" for command in commands)]
+        parts = [f"<p>{html.escape(state)}</p>"]
+        parts += ["<h2>Commands</h2>", *(f"<pre>{html.escape(command)}</pre>" for command in commands)]
         rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in facts)
         large = [one for one in self.made if one[0].parent == self.folder and one[0].suffix == ".png"]
         small = [one for one in self.made if one not in large]

@@ -11,6 +11,7 @@ from difflogic_tonic.config import StoragePaths
 from difflogic_tonic.errors import RunError, UserError
 from difflogic_tonic.report import curves, gates
 from difflogic_tonic.report.answers import save_calibration, save_class_accuracy, save_confusion, worst_mistakes
+from difflogic_tonic.report.columns import accuracy_of
 from difflogic_tonic.report.finding import find_run, runs_root
 from difflogic_tonic.report.gallery import Gallery
 from difflogic_tonic.report.reading import RecordedRun, read_run
@@ -39,7 +40,7 @@ def draw_run(arguments: Namespace, places: StoragePaths) -> int:
     elif run.value("model.model_type") == "SNN":
         _draw_spike_rates(run, gallery)
     draw_inside(run, gallery, places)
-    page = gallery.save_page(_title(run), run.commands, facts_of(run))
+    page = gallery.save_page(_title(run), state_of(run), run.commands, facts_of(run))
     for path, caption in gallery.made:
         print(f"{path}: {caption}")
     for line in gallery.missing:
@@ -48,9 +49,16 @@ def draw_run(arguments: Namespace, places: StoragePaths) -> int:
     return 0
 
 
+def state_of(run: RecordedRun) -> str:
+    """What stands at the top of the page: whether the run came to its end, and its accuracy."""
+    accuracy = accuracy_of(run.summary)
+    right = f"test recordings right: {100 * accuracy:.2f} %" if isinstance(accuracy, float) else ""
+    return "; ".join(filter(None, (run.state, run.reason, right)))
+
+
 def facts_of(run: RecordedRun) -> list[tuple[str, str]]:
-    """What stands at the top of the page: state, and the numbers of the summary that are no lists of numbers."""
-    facts = [("state", " ".join(filter(None, (run.state, run.reason))))]
+    """The numbers of the summary that are no lists of numbers."""
+    facts = []
     for name, value in run.summary.items():
         if isinstance(value, float):
             facts.append((name, f"{value:.6g}"))
