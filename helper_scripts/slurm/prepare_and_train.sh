@@ -11,6 +11,11 @@ REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck source=helper_scripts/project_variables.sh
 . "$REPOSITORY/helper_scripts/project_variables.sh"
 
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    exit 2
+}
+
 usage() {
     sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
@@ -24,6 +29,8 @@ if [ $# -lt 3 ]; then
     usage >&2
     exit 2
 fi
+case ${PREPARE_TASKS:-1} in *[!0-9]* | 0*) fail "PREPARE_TASKS=$PREPARE_TASKS: expected a number from 1" ;; esac
+command -v sbatch >/dev/null || fail "there is no sbatch here; run ./prepare_data.sh $1, then ./train.sh ${*:2}"
 prepare=$1
 shift
 read -r -a first <<<"${PREPARE_OPTIONS:-}"

@@ -35,6 +35,26 @@ def test_help_of_the_chain_is_no_failure(repository: Path) -> None:
     assert subprocess.run([script, "one"], capture_output=True).returncode == 2
 
 
+def test_a_chain_that_cannot_be_submitted_is_one_line(repository: Path, tmp_path: Path) -> None:
+    script = repository / "helper_scripts" / "slurm" / "prepare_and_train.sh"
+    for name in ("bash", "dirname", "sed"):  # and no sbatch
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    environment = {"PATH": str(tmp_path), "PROJECT_VARIABLES": "/dev/null"}
+
+    def submitted(**more: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [script, "p.yaml", "c.yaml", "job"], env=environment | more, capture_output=True, text=True
+        )
+        return done.returncode, done.stderr
+
+    assert submitted() == (
+        2,
+        "error: there is no sbatch here; run ./prepare_data.sh p.yaml, then ./train.sh c.yaml job\n",
+    )
+    for tasks in ("x", "0", "-1"):
+        assert submitted(PREPARE_TASKS=tasks) == (2, f"error: PREPARE_TASKS={tasks}: expected a number from 1\n")
+
+
 def test_an_old_report_that_cannot_be_taken_away_is_not_read(repository: Path, tmp_path: Path) -> None:
     # What cannot be removed, also by root: a folder stands for a file in a place that has become read-only.
     (tmp_path / "slurm" / "7.report").mkdir(parents=True)
