@@ -34,6 +34,13 @@ def test_words_keep_their_order_and_name_a_run_once(places: StoragePaths) -> Non
     ]
 
 
+def test_a_job_id_and_the_paths_of_its_folder_are_one_run(
+    places: StoragePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(places.project)
+    assert names(["mlp", "runs/mlp", "runs/m*", "runs/../runs/mlp/"], places) == ["mlp"]
+
+
 def test_a_pattern_with_a_folder_is_a_path(places: StoragePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(places.project)
     assert names(["runs/c*_1", f"{places.project}/runs/m*"], places) == ["cnn_1", "mlp"]

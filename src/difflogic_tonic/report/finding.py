@@ -28,8 +28,10 @@ def find_runs(words: Sequence[str], places: StoragePaths) -> list[Path]:
     root = runs_root(places)
     if not words:
         return [path for path in _folders(root) if SET_ASIDE not in path.name]
-    found = [path for word in words for path in _named(word, root)]
-    return list(dict.fromkeys(found))
+    found: dict[Path, Path] = {}
+    for path in (path for word in words for path in _named(word, root)):
+        found.setdefault(path.resolve(), path)  # a job id and the path of its folder are one run
+    return list(found.values())
 
 
 def find_run(word: str, places: StoragePaths) -> RunFolder:
