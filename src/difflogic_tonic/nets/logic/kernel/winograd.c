@@ -19,6 +19,7 @@
 #include "crew.h"
 
 #define TOGETHER 48 /* tiles at once, at most: enough for the weights that are read anew for each such piece */
+#define APART 48    /* floats between the sixteen, which would meet in one set of the first-level cache otherwise */
 #define OUTPUTS 16  /* whose weights are one piece of work */
 
 typedef float four __attribute__((vector_size(16)));
@@ -114,6 +115,6 @@ int winograd_backward(const struct winograd_plan *p)
     job.crew.phase[1] = some_tiles;
     job.crew.items[1] = (job.tiles + job.together - 1) / job.together;
     job.crew.shared_floats = 16 * p->channels * p->outputs;
-    job.crew.scratch_floats = 16 * job.together * (p->outputs + p->channels);
+    job.crew.scratch_floats = 16 * (job.together * (p->outputs + p->channels) + 2 * APART);
     return crew_run(&job.crew, p->threads);
 }

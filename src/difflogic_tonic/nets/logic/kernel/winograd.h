@@ -102,7 +102,7 @@ static void NAME(backward)(struct winograd_job *job, float *scratch, int64_t ite
     int64_t first = item * job->together, end = first + job->together;
     end = end < job->tiles ? end : job->tiles;
     int64_t group = TILES * p->outputs, groups = (end - first + TILES - 1) / TILES;
-    int64_t apart = job->together * p->outputs, products_apart = job->together * p->channels;
+    int64_t apart = job->together * p->outputs + APART, products_apart = job->together * p->channels + APART;
     float *products = scratch + 16 * apart;
     for (int64_t tile = 0; tile < groups * TILES; tile++) {
         float *to = scratch + tile / TILES * group + tile % TILES * LANES;
