@@ -41,6 +41,17 @@ def test_a_job_id_and_the_paths_of_its_folder_are_one_run(
     assert names(["mlp", "runs/mlp", "runs/m*", "runs/../runs/mlp/"], places) == ["mlp"]
 
 
+def test_a_word_that_begins_with_a_dot_and_a_slash_is_a_path(
+    places: StoragePaths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(places.project / "runs" / "cnn_1")
+    assert names([".", "../mlp"], places) == ["cnn_1", "mlp"]
+    with pytest.raises(ConfigError, match=r"no run \./mlp: .*/cnn_1/mlp is no folder; there are"):
+        find_runs(["./mlp"], places)
+    with pytest.raises(ConfigError, match="the name of a run is empty; there are cnn_1"):
+        find_runs([""], places)
+
+
 def test_a_pattern_with_a_folder_is_a_path(places: StoragePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(places.project)
     assert names(["runs/c*_1", f"{places.project}/runs/m*"], places) == ["cnn_1", "mlp"]

@@ -52,10 +52,18 @@ def _named(word: str, root: Path) -> list[Path]:
         if not found:
             raise ConfigError(f"no run fits {word!r} in {base}{_there_are(root)}")
         return found
-    for path in (root / word, Path(word).expanduser()):
+    if not word:
+        raise ConfigError(f"the name of a run is empty{_there_are(root)}")
+    here = Path(word).expanduser()
+    if word in (".", "..") or word.startswith(("./", "../")):  # no job is called so
+        here = here.resolve()
+        if here.is_dir():
+            return [here]
+        raise ConfigError(f"no run {word}: {here} is no folder{_there_are(root)}")
+    for path in (root / word, here):
         if path.is_dir():
             return [path]
-    raise ConfigError(f"no run {word}: neither {root / word} nor {Path(word).absolute()} is a folder{_there_are(root)}")
+    raise ConfigError(f"no run {word}: neither {root / word} nor {here.absolute()} is a folder{_there_are(root)}")
 
 
 def _folders(root: Path) -> list[Path]:
