@@ -68,9 +68,12 @@ stage() {
 # Partial files of writers that are gone, and copies of earlier images that no job on this node runs from. On a network
 # file system those of other nodes are not seen, so nothing is removed there.
 remove_leftovers() {
-    local copy=$1 old pid
+    local copy=$1 start old pid
     df --local "$(dirname "$copy")" >/dev/null 2>&1 || return 0
-    for old in "$(dirname "$copy")/$(basename "$SINGULARITY_CONTAINER" .sif)".*.sif*; do
+    start=$(dirname "$copy")/$(basename "$SINGULARITY_CONTAINER" .sif).
+    for old in "$start"*.sif*; do
+        # Not those of an image whose name only begins so, as of difflogic.v2.sif beside difflogic.sif.
+        [[ ${old#"$start"} =~ ^[0-9]+-[0-9]+\.sif(\..+\.partial)?$ ]] || continue
         case $old in
         *.partial)
             pid=${old%.partial}

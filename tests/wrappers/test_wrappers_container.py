@@ -195,6 +195,14 @@ def test_leftovers_of_a_killed_job_are_removed(node: Node) -> None:
     assert len(node.copies()) == 1
 
 
+def test_copies_of_an_image_whose_name_begins_alike_are_left_alone(node: Node) -> None:
+    other = node.image.with_name("difflogic.v2.sif")
+    other.write_bytes(b"another one\n")
+    node.run("c.yaml", "job", SINGULARITY_CONTAINER=str(other))
+    node.run("c.yaml", "job")
+    assert {copy.read_bytes() for copy in node.copies()} == {other.read_bytes(), node.image.read_bytes()}
+
+
 def test_without_room_or_right_on_scratch_the_image_is_used_from_where_it_is(node: Node) -> None:
     node.scratch.mkdir()
     (node.scratch / "singularity").touch()

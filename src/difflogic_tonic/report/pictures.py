@@ -200,7 +200,8 @@ def _draw_spike_rates(run: RecordedRun, gallery: Gallery) -> None:
     if any(isinstance(row.get(f"{split}_spikes_histogram"), dict) for row in epochs):
         gallery.add(
             "potentials.png",
-            f"The membranes of each layer before the reset ({split}); the dashed line is the threshold.",
+            f"The membranes of each layer before the reset ({split}); the dashed line is the threshold; the outermost "
+            "steps hold what lies beyond.",
             lambda path: save_potentials(path, f"{title}\nmembranes, {split}", epochs, split, HISTOGRAM),
         )
 
