@@ -2,21 +2,26 @@
 
 import io
 import json
+import os
 import shlex
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from difflogic_tonic.config import StoragePaths
 from difflogic_tonic.errors import RunError
 from difflogic_tonic.report.reading import read_run
 from difflogic_tonic.report.watch import QUIET_SECONDS, follow, progress_line, reason_of_death
 from difflogic_tonic.runs.folder import RunFolder
+from difflogic_tonic.runs.lease import Holder, lease, lease_beside
 from difflogic_tonic.runs.status import SHORT_EPOCH_SECONDS, write_status
+from difflogic_tonic.storage import host_of_processes, open_storage
 
 MakeRun = Callable[..., RunFolder]
 
@@ -82,6 +87,26 @@ def test_the_command_that_goes_on_can_be_copied_from_a_folder_with_blanks(tmp_pa
     set_status(files, state="stopping")
     words = shlex.split(str(reason_of_death(read_run(files.path))).partition("; ")[2])
     assert words[:4] == ["./train.sh", str(files.config), "job", "--resume"]
+
+
+@pytest.mark.parametrize(
+    ("host", "gone"),
+    [(host_of_processes(), True), (f"{socket.gethostname()}.1", False), ("elsewhere", False)],
+    ids=["a later process with its number", "a container with numbers of its own", "another host"],
+)
+def test_a_lease_tells_more_than_the_number_of_a_process(make_run: MakeRun, host: str, gone: bool) -> None:
+    files = make_run("job")
+    set_status(files, pid=os.getpid())
+    assert reason_of_death(read_run(files.path)) is None
+    lease_beside(files.path).write_text(json.dumps(asdict(Holder("token", host, os.getpid(), born=1))))
+    assert (reason_of_death(read_run(files.path)) is not None) == gone
+
+
+def test_a_process_that_holds_the_job_lives(make_run: MakeRun, tmp_path: Path) -> None:
+    files = make_run("job")
+    set_status(files, pid=os.getpid())
+    with lease(open_storage(StoragePaths(tmp_path, tmp_path)), "job"):
+        assert read_run(files.path).state == "running"
 
 
 def test_of_another_host_nobody_knows_whether_the_process_lives(make_run: MakeRun, sleeper: subprocess.Popen) -> None:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from difflogic_tonic.config.reading import read_yaml
 from difflogic_tonic.errors import ConfigError
 from difflogic_tonic.runs.folder import RunFolder
+from difflogic_tonic.runs.lease import holder_is_gone, lease_beside
 from difflogic_tonic.runs.metrics import Row
 from difflogic_tonic.runs.tags import POSITION
 
@@ -130,7 +131,7 @@ def read_run(folder: Path) -> RecordedRun:
     no_rows: list[Row] = []
     no_lines: tuple[str, ...] = ()
     status = reader.read(_json, files.status, plain, expected=False)
-    is_gone = process_is_gone(status)  # at once: it may end well while the rest is read
+    is_gone = process_is_gone(files, status)  # at once: it may end well while the rest is read
     config = reader.read(_config, files.config, plain)
     environment = reader.read(_json, files.environment, plain)
     commands = reader.read(_lines, files.command, no_lines)
@@ -174,14 +175,17 @@ def _state_of(status: dict[str, Any], summary: dict[str, Any], rows: list[Row]) 
     return "unfinished", f"no summary.json, {how_far}"
 
 
-def process_is_gone(status: dict[str, Any]) -> bool:
+def process_is_gone(files: RunFolder, status: dict[str, Any]) -> bool:
     """Whether the process of a status.json that does not say how it ended is known to have died.
 
-    Of another host it is not known.
+    Of another host it is not known. The lease of the job, which a killed process leaves, knows a process from a later
+    one with its number; a copy of a run folder has none.
     """
     pid = status.get("pid")
     if status.get("state") not in ("starting", "running") or not isinstance(pid, int):
         return False
+    if (is_gone := holder_is_gone(lease_beside(files.path))) is not None:
+        return is_gone
     if status.get("host") != socket.gethostname():
         return False
     try:

@@ -109,7 +109,7 @@ def reason_of_death(run: RecordedRun) -> str | None:
     if run.state == "running":
         return None
     command = shlex.join(["./train.sh", str(run.files.config), run.job_id])
-    if not process_is_gone(run.status):
+    if not process_is_gone(run.files, run.status):
         return (
             f"{run.job_id} is {run.state} ({run.reason}), and nothing says that it runs; "
             f"{command} --resume goes on with it"

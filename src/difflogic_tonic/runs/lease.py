@@ -56,7 +56,26 @@ def this_process() -> Holder:
 
 
 def lease_path(storage: Storage, job_id: str) -> Path:
-    return storage.project.run_dir(job_id).with_name(f".{job_id}.lease")
+    return lease_beside(storage.project.run_dir(job_id))
+
+
+def lease_beside(run_dir: Path) -> Path:
+    """The lease of the job that this run folder belongs to."""
+    return run_dir.with_name(f".{run_dir.name}.lease")
+
+
+def holder_is_gone(path: Path) -> bool | None:
+    """Whether the process that the lease at `path` names is known to have died; None if there is no lease.
+
+    Of another host, or another namespace of process ids, it is not known.
+    """
+    try:
+        holder = _read(path)
+    except OSError:
+        return None
+    if holder is None or holder.host != host_of_processes():
+        return False
+    return _born(holder.pid) != holder.born
 
 
 @contextmanager
