@@ -52,6 +52,8 @@ def test_the_file_says_what_it_takes(laboratory: Any, tmp_path: Path, capsys: py
 
 def test_another_answer_is_an_error(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     train(laboratory, "MLP")
+    with pytest.raises(ConfigError, match="--frames is for networks of sequences; job job takes one frame or image"):
+        deploy(laboratory, "export", "job", "--format", "onnx", "--frames", "3")
     export = onnx_export.export_onnx
 
     def export_another(run: Any, path: Path) -> Any:

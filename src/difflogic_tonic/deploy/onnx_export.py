@@ -73,13 +73,21 @@ def _unrolled(run: OpenedRun, frames: int | None) -> Unrolled:
     model = run.model
     if isinstance(model, BinaryFrames):
         raise ConfigError("a logic network has no ONNX form; export it as c, verilog or netlist")
-    if getattr(model, "view", "frames") != "sequence":
+    is_sequence = getattr(model, "view", "frames") == "sequence"
+    is_image = isinstance(model, SpikingModel) and bool(
+        model.inputs.image_steps or model.inputs.encoding in ("rows", "columns")
+    )
+    if frames is not None and (is_image or not is_sequence):
+        raise ConfigError(
+            f"--frames is for networks of sequences; job {run.config.base.job_id} takes one frame or image"
+        )
+    if not is_sequence:
         return Unrolled(None, run.frame_shape)
     if isinstance(model, SpikingModel) and model.inputs.encoding == "rate":
         raise ConfigError(
             "encoding rate draws its spikes at random, which an ONNX graph does not; use direct or latency"
         )
-    if isinstance(model, SpikingModel) and (model.inputs.image_steps or model.inputs.encoding in ("rows", "columns")):
+    if is_image:
         return Unrolled(1, run.frame_shape)
     lengths = torch.cat([batch.lengths for batch in _test_batches(run)])
     return Unrolled(frames or int(lengths.mode().values), run.frame_shape)

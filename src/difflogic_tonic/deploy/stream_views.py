@@ -17,6 +17,14 @@ from difflogic_tonic.storage import atomic_write
 from difflogic_tonic.sync.pictures import colours_of, full_colour, joined
 
 SCREEN_COLUMNS = 56
+"""Width of the picture in a terminal that has room for it."""
+
+SIDE_COLUMNS = 42
+"""Width of what stands beside it: a vote with its bar, and the space in front."""
+
+NARROWEST = 16
+"""Width of the picture where the terminal has not even room for what stands beside it."""
+
 SCREEN_SECONDS = 0.05
 """A terminal is not drawn again sooner."""
 
@@ -72,16 +80,17 @@ class Screen:
         if answers is None:
             return
         self._drawn = time.monotonic()
-        picture = _as_text(picture_of(answers.frames.frames[-1], self.manifest))
-        votes = votes_as_text(self.class_names, answers.votes[-1], int(answers.scores[-1].argmax()))
+        # a line that is broken, or one that scrolls, would leave parts of every frame behind
+        columns, rows = shutil.get_terminal_size((SCREEN_COLUMNS + SIDE_COLUMNS + 1, 40))
+        width, most = min(SCREEN_COLUMNS, max(NARROWEST, columns - SIDE_COLUMNS - 1)), max(3, rows - 1)
+        picture = _as_text(picture_of(answers.frames.frames[-1], self.manifest, width, 2 * most), width)
+        votes = votes_as_text(self.class_names, answers.votes[-1], int(answers.scores[-1].argmax()), min(12, most - 2))
         head = f"frame {self._n - 1}  {answers.frames.ends_us[-1] / 1e6:.3f} s  {answers.latency * 1e3:.2f} ms"
-        side = [head, "", *votes]
+        side = [f"  {text}"[: max(0, columns - width - 1)] for text in [head, "", *votes]]
         rows = max(len(picture), len(side))
-        blank = " " * SCREEN_COLUMNS
-        lines = [
-            (picture[row] if row < len(picture) else blank) + "  " + (side[row] if row < len(side) else "")
-            for row in range(rows)
-        ]
+        picture += [" " * width] * (rows - len(picture))
+        side += [""] * (rows - len(side))
+        lines = [left + right for left, right in zip(picture, side, strict=True)]
         back = f"\x1b[{self._height}A" if self._height else ""
         sys.stdout.write(back + "".join(f"\x1b[2K{line}\n" for line in lines))
         sys.stdout.flush()
@@ -162,14 +171,15 @@ class Animation:
         return page
 
 
-def picture_of(frame: np.ndarray, manifest: Manifest) -> np.ndarray:
-    """A stored frame as colours u8[h, w, 3], no wider than the screen has columns."""
+def picture_of(frame: np.ndarray, manifest: Manifest, most_columns: int, most_rows: int) -> np.ndarray:
+    """A stored frame as colours u8[h, w, 3], of so many pixels at most."""
     counts = _counts_of(frame, manifest)
-    counts = joined(counts, -(-max(counts.shape[1:]) // SCREEN_COLUMNS), is_image=False)
+    _, height, width = counts.shape
+    counts = joined(counts, max(-(-width // most_columns), -(-height // most_rows)), is_image=False)
     return colours_of(counts, full_colour([counts]), manifest)
 
 
-def votes_as_text(class_names: Sequence[str], votes: np.ndarray, chosen: int, most: int = 12) -> list[str]:
+def votes_as_text(class_names: Sequence[str], votes: np.ndarray, chosen: int, most: int) -> list[str]:
     """A line for each of the strongest classes, in their order: name, bar, value; `>` marks the class of the frame."""
     lines = []
     for k in shown_classes(votes, chosen, most):
@@ -205,10 +215,10 @@ def _counts_of(frame: np.ndarray, manifest: Manifest) -> np.ndarray:
     return counts.reshape(-1, levels, *counts.shape[1:]).sum(1).astype(np.uint8) if levels > 1 else counts
 
 
-def _as_text(picture: np.ndarray) -> list[str]:
+def _as_text(picture: np.ndarray, columns: int) -> list[str]:
     """Two rows of pixels in a row of characters: the upper half is the colour of the sign, the lower its ground."""
     height, width, _ = picture.shape
-    padded = np.full((height + height % 2, SCREEN_COLUMNS, 3), 255, np.uint8)
+    padded = np.full((height + height % 2, columns, 3), 255, np.uint8)
     padded[:height, :width] = picture
     lines = []
     for row in range(0, len(padded), 2):
