@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from difflogic_tonic.report.answers import calibration_of, draw_class_accuracy, worst_mistakes
+from difflogic_tonic.report.answers import LISTED_CLASSES, calibration_of, draw_class_accuracy, worst_mistakes
 from difflogic_tonic.report.style import new_figure
 
 SCORES = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6], [0.45, 0.55]], np.float32)
@@ -48,3 +48,13 @@ def test_classes_on_an_axis_that_is_cut_are_dots_and_no_bars() -> None:
     dots = next(line for line in axes.lines if line.get_marker() == "o")
     assert list(dots.get_xdata()) == [75, 100]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat  (4)", "dog  (2)"]
+
+
+def test_of_a_thousand_classes_the_worst_are_listed() -> None:
+    axes = new_figure(4, 3).add_subplot()
+    matrix = np.diag(np.full(1000, 2))
+    matrix[999] = np.eye(1000, dtype=int)[0]
+    draw_class_accuracy(axes, matrix, [f"class{k}" for k in range(1000)])
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert (len(names), names[0]) == (LISTED_CLASSES, "class999  (1)")
+    assert axes.get_ylabel() == f"class (how many of it), the worst {LISTED_CLASSES} of 1000"

@@ -20,6 +20,8 @@ NUMBERED_CLASSES = 20
 """Cells of so many classes have room for their counts."""
 
 NAMED_CLASSES = 40
+LISTED_CLASSES = 120
+"""Lines of classes that have room in one picture."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,14 @@ def draw_class_accuracy(axes: "Axes", matrix: np.ndarray, classes: Sequence[str]
     totals = matrix.sum(axis=1)
     present = np.flatnonzero(totals)
     right = 100 * matrix.diagonal()[present] / totals[present]
-    order = present[np.argsort(right, kind="stable")]
+    order = present[np.argsort(right, kind="stable")][:LISTED_CLASSES]
     values = 100 * matrix.diagonal()[order] / totals[order]
     overall = 100 * matrix.trace() / matrix.sum()
     axes.axvline(overall, color=ORANGE, linestyle="--", label=f"all classes: {overall:.1f} %")
     axes.plot(values, np.arange(len(order)), "o", color=BLUE, markersize=7, clip_on=False, zorder=3)
     names = [f"{classes[k]}  ({totals[k]})" for k in order.tolist()]
     axes.set_yticks(np.arange(len(order)), names, fontsize=8 if len(order) > NAMED_CLASSES else 9)
-    axes.invert_yaxis()
+    axes.set_ylim(len(order) - 0.4, -0.6)
     clean(axes)
     lowest = float(values.min())
     axes.set_xlim(max(0.0, lowest - max(1.0, 0.15 * (100 - lowest))), 100)
@@ -107,7 +109,8 @@ def draw_class_accuracy(axes: "Axes", matrix: np.ndarray, classes: Sequence[str]
         # outside, where neither a dot nor the line crosses it
         axes.annotate(f"{value:.1f}", (1.02, place), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8)
     axes.set_xlabel("right (%)")
-    axes.set_ylabel("class (how many of it)")
+    part = f", the worst {len(order)} of {len(present)}" if len(order) < len(present) else ""
+    axes.set_ylabel(f"class (how many of it){part}")
     axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
 
 
