@@ -1,8 +1,9 @@
 """What stands at the axes of a run that is short or silent."""
 
 import numpy as np
+import pytest
 
-from difflogic_tonic.report.curves import draw_curves
+from difflogic_tonic.report.curves import SPLITS, draw_curves, spike_rate_figure
 from difflogic_tonic.report.dashboard import draw_panel
 from difflogic_tonic.report.spikes import score_range
 from difflogic_tonic.report.style import new_figure, shown_number
@@ -41,3 +42,20 @@ def test_a_loss_of_a_hundred_is_no_limit() -> None:
 
 def test_ticks_that_are_evenly_spaced_are_labelled_so() -> None:
     assert [shown_number(value) for value in (12_250, 12_500, 12_750)] == ["12.25k", "12.5k", "12.75k"]
+
+
+@pytest.mark.parametrize("n_layers", [1, 17, 60])
+def test_the_names_of_layers_stand_beside_their_curves_and_inside_the_picture(n_layers: int) -> None:
+    rates = {f"{split}_spikes_rate_network.layer.{k}.neuron": 0.01 * k for split in SPLITS for k in range(n_layers)}
+    figure = spike_rate_figure("deep", [{"kind": "epoch", "step": 1, "epoch": 1, "time": 1.0} | rates])
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[:n_layers] == [f"network.layer.{k}.neuron" for k in range(n_layers)]
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 < box.y1 <= whole.y1
+    assert len(figure.axes) == len(SPLITS)
+    for axes in figure.axes:
+        assert axes.get_legend() is None
+        assert not axes.get_tightbbox().overlaps(box)

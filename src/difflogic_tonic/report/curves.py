@@ -8,7 +8,9 @@ from difflogic_tonic.report.style import GREY, SERIES, clean, end_at, new_figure
 from difflogic_tonic.runs.metrics import Row
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SPARSE = (0.05, 0.10)
 """Spikes per neuron and step that are sparse; above `BUSY` a layer is warned about (docs/interpretation.md)."""
@@ -16,6 +18,8 @@ SPARSE = (0.05, 0.10)
 BUSY = 0.3
 SPLITS = ("train", "val", "test")
 PANEL_INCHES = (4.6, 3.4)
+LEGEND_LINES = 24
+"""Names that have room below each other beside a panel."""
 
 Curve = tuple[str, list[float], list[float]]
 """Name, epochs (or steps), values."""
@@ -111,23 +115,34 @@ def save_gap(path: Path, title: str, epochs: Sequence[Row]) -> Path:
 
 def save_spike_rates(path: Path, title: str, epochs: Sequence[Row]) -> Path:
     """Spike rates of every layer and of all neurons, over the epochs, with what is sparse and what is busy."""
+    return save_figure(spike_rate_figure(title, epochs), path)
+
+
+def spike_rate_figure(title: str, epochs: Sequence[Row]) -> "Figure":
+    """A panel for each split that has rates; at least one must."""
     splits = [split for split in SPLITS if spike_rate_curves(epochs, split)]
-    figure = new_figure(max(1.4, len(splits)) * PANEL_INCHES[0], PANEL_INCHES[1] + 0.8)
+    named: dict[str, Artist] = {}
+    figure = new_figure(len(splits) * PANEL_INCHES[0], PANEL_INCHES[1] + 0.8)
     figure.suptitle(title)
     for number, split in enumerate(splits):
         axes = figure.add_subplot(1, len(splits), number + 1)
         curves = spike_rate_curves(epochs, split)
-        draw_curves(axes, curves, "spikes per neuron and step", "epoch")
+        draw_curves(axes, curves, "spikes per neuron and step", "epoch", with_legend=False)
         axes.axhspan(*SPARSE, color="#009E73", alpha=0.15, zorder=0, label=f"sparse: {SPARSE[0]} to {SPARSE[1]}")
         if max(max(values) for _, _, values in curves) > 0.6 * BUSY:
             axes.axhline(BUSY, color=GREY, linestyle="--", linewidth=1, label=f"busy above {BUSY}")
         axes.set_ylim(bottom=0)
         axes.set_title(f"spike rates, {split}")
-        axes.legend(fontsize=8)
-    return save_figure(figure, path)
+        named |= {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    # one for all panels and beside them, since a deep network has more layers than a panel has room for
+    columns = -(-len(named) // LEGEND_LINES)
+    longest = max(map(len, named))
+    figure.set_figwidth(figure.get_figwidth() + columns * (0.6 + 0.075 * longest))
+    figure.legend(named.values(), named.keys(), loc="outside right center", fontsize=8, ncols=columns, frameon=False)
+    return figure
 
 
-def draw_curves(axes: "Axes", curves: Sequence[Curve], unit: str, below: str) -> None:
+def draw_curves(axes: "Axes", curves: Sequence[Curve], unit: str, below: str, with_legend: bool = True) -> None:
     """Curves in one panel, each with its own colour and, beyond seven, line style; one value alone as a dot."""
     from matplotlib.ticker import MaxNLocator
 
@@ -145,7 +160,7 @@ def draw_curves(axes: "Axes", curves: Sequence[Curve], unit: str, below: str) ->
         axes.set_xticks(list(alone))  # no parts of an epoch
     if unit.endswith("right (%)"):
         end_at(axes, 100)
-    if len(curves) > 1:
+    if len(curves) > 1 and with_legend:
         axes.legend(fontsize=8)
 
 
