@@ -5,6 +5,7 @@ import pytest
 
 from difflogic_tonic.report.curves import SPLITS, draw_curves, spike_rate_figure
 from difflogic_tonic.report.dashboard import draw_panel
+from difflogic_tonic.report.gates import draw_deeper
 from difflogic_tonic.report.spikes import score_range
 from difflogic_tonic.report.style import new_figure, shown_number
 from difflogic_tonic.report.table import ACCURACIES, COSTS, Point
@@ -59,3 +60,15 @@ def test_the_names_of_layers_stand_beside_their_curves_and_inside_the_picture(n_
     for axes in figure.axes:
         assert axes.get_legend() is None
         assert not axes.get_tightbbox().overlaps(box)
+
+
+def test_the_names_of_many_logic_layers_do_not_cover_their_curves() -> None:
+    figure = new_figure(6, 4.3)
+    axes = figure.add_subplot()
+    draw_deeper(axes, [np.linspace(0, 1, 50)] * 19)
+    figure.draw_without_rendering()
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()][-2:] == ["layer 20", "random"]
+    assert legend.get_window_extent().x0 >= axes.bbox.x1
+    assert legend.get_window_extent().x1 <= figure.bbox.x1

@@ -103,11 +103,12 @@ def save_wiring(
     )
     middle.legend(fontsize=8)
     _label(middle, "neurons", "first layer", "distance of the two inputs (pixels)")
-    _draw_deeper(right, deeper)
+    draw_deeper(right, deeper)
     return save_figure(figure, path)
 
 
-def _draw_deeper(axes: "Axes", deeper: Sequence[np.ndarray]) -> None:
+def draw_deeper(axes: "Axes", deeper: Sequence[np.ndarray]) -> None:
+    """The distances of `save_wiring` as a curve for each layer, beside those of random wires."""
     if not deeper:
         axes.text(0.5, 0.5, "one layer only", ha="center", va="center")
         axes.set_axis_off()
@@ -119,7 +120,8 @@ def _draw_deeper(axes: "Axes", deeper: Sequence[np.ndarray]) -> None:
         axes.plot((edges[1:] + edges[:-1]) / 2, density, line, color=colour, label=f"layer {number + 2}")
     axes.plot([0, 1], [2, 0], color=GREY, linestyle="--", linewidth=1, label="random")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8)
+    # beside the curves, which the names of many layers would cover
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     _label(axes, "density", "deeper layers", "distance of the two inputs (layer before = 1)")
 
 
