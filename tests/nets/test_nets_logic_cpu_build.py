@@ -138,6 +138,26 @@ def test_what_the_compiler_refuses_is_reported_in_one_line_and_leaves_nothing(pl
     assert libraries(places) == []
 
 
+def test_compiled_by_clang_it_computes_the_same_network(places, monkeypatch, program):
+    clang = program("clang")
+    monkeypatch.setattr(compiled, "find_compiler", lambda: clang)
+    network = LogicNetwork(40, 40, 2, 4, backend="cpu")
+    x = (torch.rand(70, 40) < 0.5).to(torch.uint8)
+    cpu.find_kernel.cache_clear()
+    try:
+        found = [network(x)]
+        found += torch.autograd.grad(found[0].square().sum(), list(network.parameters()))
+    finally:
+        cpu.find_kernel.cache_clear()
+    network.backend = "eager"
+    expected = [network(x)]
+    expected += torch.autograd.grad(expected[0].square().sum(), list(network.parameters()))
+    assert len(libraries(places)) == 1
+    assert len(found) > 1
+    for ours, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-4)
+
+
 def test_without_compiler_and_library_the_reason_is_given(places, monkeypatch, capsys):
     without_compiler(monkeypatch)
     with pytest.raises(cpu_build.KernelUnavailable, match="no gcc or cc"):

@@ -20,17 +20,16 @@ INLINE FV NAME(exponential)(FV x)
  * that are on at 00, 01, 10, 11. Gate g = 4 q + m is on there by its bits 3 (q & 2), 2 (q & 1), 1 (m & 2), 0 (m & 1). */
 INLINE four NAME(weigh)(const float *logits, const float *shift, float inverse_temperature, four *corners)
 {
-    const IV low = UNPACK_LOW, high = UNPACK_HIGH, first = PAIRS_LOW, second = PAIRS_HIGH;
     four by_q[4], f10 = {0}, f11 = {0};
     for (int r = 0; r < 16; r += LANES) {
         FV e[4];
         for (int k = 0; k < 4; k++)
             e[k] = NAME(exponential)((LOAD_LOOSE(logits + 16 * k + r) - shift[k]) * inverse_temperature);
         /* blocks of four by four transposed: lane k of block q of m[i] is gate 4 q + i of neuron k */
-        FV t0 = __builtin_shuffle(e[0], e[1], low), t1 = __builtin_shuffle(e[2], e[3], low);
-        FV t2 = __builtin_shuffle(e[0], e[1], high), t3 = __builtin_shuffle(e[2], e[3], high);
-        FV m0 = __builtin_shuffle(t0, t1, first), m1 = __builtin_shuffle(t0, t1, second);
-        FV m2 = __builtin_shuffle(t2, t3, first), m3 = __builtin_shuffle(t2, t3, second);
+        FV t0 = SHUFFLE(e[0], e[1], UNPACK_LOW), t1 = SHUFFLE(e[2], e[3], UNPACK_LOW);
+        FV t2 = SHUFFLE(e[0], e[1], UNPACK_HIGH), t3 = SHUFFLE(e[2], e[3], UNPACK_HIGH);
+        FV m0 = SHUFFLE(t0, t1, PAIRS_LOW), m1 = SHUFFLE(t0, t1, PAIRS_HIGH);
+        FV m2 = SHUFFLE(t2, t3, PAIRS_LOW), m3 = SHUFFLE(t2, t3, PAIRS_HIGH);
         four parts[LANES / 4];
         NAME(blocks)(m1 + m3, parts);
         for (int q = 0; q < LANES / 4; q++)

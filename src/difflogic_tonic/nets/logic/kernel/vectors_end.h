@@ -8,6 +8,7 @@
 #undef LOAD_LOOSE
 #undef STORE_LOOSE
 #undef INLINE
+#undef SHUFFLE
 #undef UNPACK_LOW
 #undef UNPACK_HIGH
 #undef PAIRS_LOW
