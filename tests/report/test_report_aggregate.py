@@ -139,7 +139,7 @@ def _killed(files: RunFolder) -> str:
     files.summary.unlink()
     status = {"state": "running", "epoch": 1, "epochs": 2, "step": 7, "host": socket.gethostname(), "pid": pid}
     files.status.write_text(json.dumps(status))
-    return f"epoch 1 of 2, step 7: its process {pid} is gone, killed or lost with its node"
+    return f"1 of 2 epochs, step 7: its process {pid} is gone, killed or lost with its node"
 
 
 def _nothing(files: RunFolder) -> str:

@@ -59,7 +59,7 @@ def test_an_unfinished_run_is_one_line_and_is_compared_in_what_it_has(
     going.summary.unlink()
     going.status.write_text(json.dumps({"state": "running", "epoch": 1, "epochs": 9, "step": 20}))
     places = StoragePaths(tmp_path, tmp_path)
-    note = "note: c: running, epoch 1 of 9, step 20; has no result yet: compared in config and environment\n"
+    note = "note: c: running, 1 of 9 epochs, step 20; has no result yet: compared in config and environment\n"
 
     assert compare(Namespace(runs=["a", "c"], csv=None), places) == 0
     said = capsys.readouterr()

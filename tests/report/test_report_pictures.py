@@ -171,4 +171,4 @@ def test_the_page_of_a_run_without_its_end_says_so_at_its_top(
     files.status.write_text(json.dumps(stopped))
     draw("job")
     page = (tmp_path / "pictures" / "index.html").read_text()
-    assert page.index("<p>stopped; epoch 1 of 2, step 7: SIGTERM</p>") < page.index("curves.png")
+    assert page.index("<p>stopped; 1 of 2 epochs, step 7: SIGTERM</p>") < page.index("curves.png")

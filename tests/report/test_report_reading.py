@@ -45,13 +45,13 @@ def test_a_missing_summary_of_a_finished_run_is_told(make_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        ({"state": "running", "epoch": 1, "epochs": 2, "step": 7}, "epoch 1 of 2, step 7"),
+        ({"state": "running", "epoch": 1, "epochs": 2, "step": 7}, "1 of 2 epochs, step 7"),
         (
             {"state": "stopped", "epoch": 0, "epochs": 2, "step": 3, "reason": "SIGTERM"},
-            "epoch 0 of 2, step 3: SIGTERM",
+            "0 of 2 epochs, step 3: SIGTERM",
         ),
         ({"state": "starting", "step": 3}, "starting from step 3"),
-        ({"state": "failed", "reason": "StorageFull: two\nlines"}, "epoch ? of ?, step ?: StorageFull: two lines"),
+        ({"state": "failed", "reason": "StorageFull: two\nlines"}, "? of ? epochs, step ?: StorageFull: two lines"),
     ],
 )
 def test_a_run_without_its_end_says_how_far_it_came(make_run: MakeRun, status: dict[str, object], reason: str) -> None:

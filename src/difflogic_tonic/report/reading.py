@@ -168,7 +168,7 @@ def _state_of(status: dict[str, Any], summary: dict[str, Any], rows: list[Row]) 
     if summary and said in ("finished", None):
         return "finished", ""
     if said in ("stopped", "failed", "running"):
-        how_far = f"epoch {status.get('epoch', '?')} of {status.get('epochs', '?')}, step {status.get('step', '?')}"
+        how_far = f"{status.get('epoch', '?')} of {status.get('epochs', '?')} epochs, step {status.get('step', '?')}"
         because = " ".join(str(status["reason"]).split()) if status.get("reason") else ""
         return said, f"{how_far}: {because}" if because else how_far
     how_far = f"{len(rows)} rows of metrics" if rows else "no metrics"
