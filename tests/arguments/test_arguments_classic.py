@@ -65,6 +65,22 @@ def test_the_run_has_the_name_that_the_program_gives_its_folder():
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "optimizer", "rate", "name"),
+    [
+        ("", "adam", 1e-3, "adam_lr0.001"),
+        ("-lr 0.01", "adam", 0.01, "adam_lr0.01"),
+        ("-opt sgd", "sgd", 0.1, "sgd_lr0.1"),
+        ("-opt adam -lr 0.002", "adam", 0.002, "adam_lr0.002"),
+    ],
+)
+def test_the_name_of_a_gesture_run_says_what_it_trains_with(options: str, optimizer: str, rate: float, name: str):
+    found = read(f"--classic dvsgesture {options}")
+    train = load_train_config(found.config, found.override).train
+    assert (train.optimizer, train.learning_rate) == (optimizer, rate)
+    assert found.job_id == f"dvsgesture_T16_b16_{name}_c128"
+
+
 def test_options_that_are_not_given_leave_the_config_as_it_is():
     assert overrides("--classic fmnist -amp") == {"train.amp": "auto"}
 

@@ -115,14 +115,17 @@ def _rows(given: dict[str, Any]) -> tuple[str, str, str, list[str]]:
 
 
 def _dvsgesture(given: dict[str, Any]) -> tuple[str, str, str, list[str]]:
-    _, _, name, _ = _fmnist({"T": 16, "b": 16} | given)
+    # that program has no optimizer of its own: unless one is given it is the config's, with the config's rate
+    optimizer = {"opt": "adam", "lr": 0.1 if "opt" in given else 1e-3}
+    _, _, name, _ = _fmnist({"T": 16, "b": 16} | optimizer | given)
+    rate = ["train.learning_rate=0.1"] if "opt" in given and "lr" not in given else []
     steps = given.get("T", 16)
     prepare = f"configs/prepare_dvsgesture_t{steps}.yaml"
     return (
         "configs/dvsgesture_snn_plif.yaml",
         prepare,
         f"dvsgesture_{name}",
-        ["model.snn.neuron=lif", f"data.prepare={prepare}", *_fp32_unless_asked(given)],
+        ["model.snn.neuron=lif", f"data.prepare={prepare}", *rate, *_fp32_unless_asked(given)],
     )
 
 
