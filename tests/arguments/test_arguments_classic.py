@@ -146,7 +146,7 @@ def test_overrides_and_paths_with_spaces_go_along():
             "configs/cifar10_snn_resnet18.yaml",
             {"model.snn.steps": 6, "train.amp": "auto"},
         ),
-        ("--classic resnet --dataset cifar10_dvs --T 32", "configs/cifar10dvs_snn_resnet18.yaml", {}),
+        ("--classic resnet --dataset cifar10_dvs --T 32", "configs/cifar10dvs_snn_resnet18.yaml", {"train.amp": "off"}),
         (
             "--classic seqfmnist -model ss -b 64",
             "configs/fashionmnist_snn_rows_synapse.yaml",

@@ -152,7 +152,7 @@ def _resnet(given: dict[str, Any]) -> tuple[str, str, str, list[str]]:
     name, prepare = _RESNET_SETS[dataset]
     events = name in ("cifar10dvs", "dvsgesture")
     steps = given.get("T", 32 if events else 4)
-    overrides = [] if events else [f"model.snn.steps={steps}"]
+    overrides = [*([] if events else [f"model.snn.steps={steps}"]), *_fp32_unless_asked(given)]
     if events and steps != 32:
         raise ConfigError(
             f"--T {steps}: {dataset} is shipped with 32 frames a recording; copy configs/{prepare}.yaml with "
