@@ -120,12 +120,21 @@ def test_what_yosys_refuses_is_one_line(program: Program, tmp_path: Path) -> Non
         synthesise([tmp_path / "broken.v"], "broken_core")
 
 
+def test_a_yosys_without_the_longest_path_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = '{"design": {"num_cells_by_type": {"$and": 5}}}'
+    (tmp_path / "yosys").write_text(f"#!/bin/sh\nfor file in read mapped path; do echo '{cells}' > $file.txt; done\n")
+    (tmp_path / "yosys").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(UserError, match="no longest path"):
+        synthesise([tmp_path / "net_core.v"], "net_core")
+
+
 def test_statistics_of_another_yosys_are_not_read_as_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = '#!/bin/sh\nfor file in read mapped path; do echo "  5 cells" > $file.txt; done\n'
     (tmp_path / "yosys").write_text(script)
     (tmp_path / "yosys").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(UserError, match="Number of cells"):
+    with pytest.raises(UserError, match="without num_cells_by_type"):
         synthesise([tmp_path / "net_core.v"], "net_core")
 
 

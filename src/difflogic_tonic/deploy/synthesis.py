@@ -1,5 +1,6 @@
 """What Yosys makes of a circuit: look-up tables, registers and levels. See https://yosyshq.net/yosys."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -40,8 +41,9 @@ def synthesise(sources: list[Path], top: str, lut_inputs: int = LUT_INPUTS) -> S
     names = " ".join(f'"{path}"' for path in sources)
     with tempfile.TemporaryDirectory() as folder:
         script = (
-            f"read_verilog {names}; hierarchy -check -top {top}; tee -q -o read.txt stat;"
-            f" synth -flatten -lut {lut_inputs} -top {top}; tee -q -o mapped.txt stat; tee -q -o path.txt ltp -noff"
+            f"read_verilog {names}; hierarchy -check -top {top}; tee -q -o read.txt stat -json;"
+            f" synth -flatten -lut {lut_inputs} -top {top};"
+            " tee -q -o mapped.txt stat -json; tee -q -o path.txt ltp -noff"
         )
         done = subprocess.run([yosys, "-p", script], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -49,18 +51,24 @@ def synthesise(sources: list[Path], top: str, lut_inputs: int = LUT_INPUTS) -> S
             raise UserError(f"yosys did not accept {sources[0]}: {last}")
         read, mapped, path = ((Path(folder) / f"{name}.txt").read_text() for name in ("read", "mapped", "path"))
     before, after = _cells(read), _cells(mapped)
+    lengths = re.findall(r"Longest topological path .*\(length=(\d+)\)", path)
+    if not lengths:
+        raise UserError(f"{yosys} prints no longest path as 0.23 does; use an older release")
     return Synthesis(
         gates=sum(before.get(cell, 0) for cell in BINARY_CELLS),
         luts=after.get("$lut", 0),
         registers=sum(number for cell, number in after.items() if "DFF" in cell),
-        levels=int(re.findall(r"Longest topological path .*\(length=(\d+)\)", path)[-1]),
+        levels=int(lengths[-1]),
         lut_inputs=lut_inputs,
     )
 
 
 def _cells(output: str) -> dict[str, int]:
-    """Cells by type of the last statistics in `output`, submodules included."""
-    if "Number of cells:" not in output:  # newer releases print another table; zeros would look like a result
-        raise UserError("yosys prints statistics without `Number of cells:`, as 0.23 has it; use an older release")
-    listed = output.rpartition("Number of cells:")[2].partition("\n\n")[0]
-    return {cell: int(number) for cell, number in re.findall(r"^\s+(\S+)\s+(\d+)$", listed, re.MULTILINE)}
+    """Cells of the design by type, of statistics as JSON: the tables for people differ from release to release."""
+    try:
+        found: dict[str, int] = json.loads(output)["design"]["num_cells_by_type"]
+    except (ValueError, LookupError, TypeError):  # zeros would look like a result
+        raise UserError(
+            "yosys prints statistics without num_cells_by_type, as 0.23 has it; use another release"
+        ) from None
+    return found
