@@ -74,8 +74,8 @@ send() {
     aside=$(quoted "${target%/*}/.replaced-$(date +%s)-${target##*/}")
     staging=$(quoted "$staging") target=$(quoted "$target")
     # Something without this manifest has the name already: damaged, or a variant that somebody is making by hand.
-    remote "if [ -e $target ]; then mv -T -- $target $aside || exit; fi; mv -T -- $staging $target && sync -f $target/.. &&
-        rm -rf -- $aside" 2>"$WORK/ssh.log" || fail "$variant could not be given its name at $REMOTE_HOST: $(last_line "$WORK/ssh.log")"
+    remote "if [ -e $target ]; then mv -T -- $target $aside || exit; fi; mv -T -- $staging $target && \
+sync -f $target/.. && rm -rf -- $aside" 2>"$WORK/ssh.log" || fail "$variant could not be given its name at $REMOTE_HOST: $(last_line "$WORK/ssh.log")"
 }
 
 # The lines of what is here that any of the NAMES means; all without names.

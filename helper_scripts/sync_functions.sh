@@ -72,13 +72,14 @@ read_settings() {
     fi
 }
 
-# A word for the shell at the other end, whatever is in it.
+# A word for the shell at the other end, whatever is in it. Without a backslash, which fish knows inside quotes, too.
 quoted() {
-    printf "'%s'" "${1//\'/\'\\\'\'}"
+    printf "'%s'" "${1//\'/\'\"\'\"\'}"
 }
 
+# Run COMMAND there by sh, whatever the login shell is: csh and fish know another syntax, and csh no quoted line breaks.
 remote() {
-    "${SSH[@]}" "$HOST" "$@" </dev/null
+    "${SSH[@]}" "$HOST" "sh -c $(quoted "$1")" </dev/null
 }
 
 # One line for each reason why rsync would fail with several.

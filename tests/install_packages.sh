@@ -17,6 +17,8 @@ PROGRAMS=(
     "sshd openssh-server"
     "ssh openssh-client"
     "rsync rsync"
+    "tcsh tcsh"
+    "fish fish"
     "patchelf patchelf"
     "mksquashfs squashfs-tools"
     "iverilog iverilog"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -243,3 +244,28 @@ def test_logs_come_here_and_nothing_is_removed_on_either_side(
     assert "has no job job_l in " in process.communicate(timeout=60)[1]
     assert process.returncode == 2
     assert {path: path.read_text() for path in made} == made
+
+
+@pytest.mark.parametrize("shell", ["tcsh", "fish"])
+def test_any_login_shell_will_do(
+    repository: Path,
+    ssh_host: SshHost,  # noqa: F811
+    prepared: Path,
+    tmp_path: Path,
+    program: Callable[[str], str],
+    shell: str,
+) -> None:
+    """Many have one there that does not know the syntax of sh."""
+    ssh_host.force_command(f'exec {program(shell)} -c "$SSH_ORIGINAL_COMMAND"')
+    remote = ssh_host.root / "project's storage"
+    places = {"PROJECT_STORAGE_DIR": str(prepared), "REMOTE_PROJECT_STORAGE_DIR": str(remote)}
+    assert "sent FOLDER/" in sync(repository, ssh_host, "sync_data_to_remote", **places)
+    assert files(variant_of(remote)) == files(variant_of(prepared))
+    assert "1 were there already" in sync(repository, ssh_host, "sync_data_to_remote", **places)
+    (remote / "runs" / "job").mkdir(parents=True)
+    (remote / "runs" / "job" / "log.txt").write_text("a line\n")
+    sync(repository, ssh_host, "sync_logs_from_remote", "job", "--to", tmp_path / "logs", **places)
+    assert set(files(tmp_path / "logs")) == {"runs/job/log.txt"}
+    sync(repository, ssh_host, "sync_code_to_remote", **places)
+    assert (ssh_host.root / "code here" / "train.sh").exists()
+    assert sync(repository, ssh_host, "sync_code_to_remote", **places).startswith("0 files sent")
