@@ -79,7 +79,7 @@ quoted() {
 
 # Run COMMAND there by sh, whatever the login shell is: csh and fish know another syntax, and csh no quoted line breaks.
 remote() {
-    "${SSH[@]}" "$HOST" "sh -c $(quoted "$1")" </dev/null
+    "${SSH[@]}" "$HOST" "/bin/sh -c $(quoted "$1")" </dev/null
 }
 
 # One line for each reason why rsync would fail with several.
