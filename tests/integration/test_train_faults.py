@@ -83,22 +83,30 @@ def project(lab: Any, tmp_path: Path) -> Iterator[Any]:
     lab.project.mkdir()
 
     class Project:
-        here = False
+        n_mounts = 0
 
-        def back(self, read_only: bool = False) -> None:
-            run_mount("--bind", str(kept), str(lab.project))
-            self.here = True
-            if read_only:
-                subprocess.run(["mount", "-o", "remount,bind,ro", str(lab.project)], check=True)
+        def back(self, source: Path = kept) -> None:
+            run_mount("--bind", str(source), str(lab.project))
+            self.n_mounts += 1
+
+        def read_only(self) -> None:
+            """Until `away`, which brings back what it lies over."""
+            source = tmp_path / "read-only"
+            source.mkdir()
+            run_mount("--bind", str(kept), str(source))
+            # Of this one, as it is refused while somebody writes there; a bind of it is read-only, too.
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(source)], check=True)
+            self.back(source)
+            unmount(source)
 
         def away(self) -> None:
             unmount(lab.project)
-            self.here = False
+            self.n_mounts -= 1
 
     made = Project()
     made.back()
     yield made
-    if made.here:
+    while made.n_mounts:
         made.away()
 
 
@@ -152,11 +160,9 @@ def test_project_storage_that_stays_away_is_an_error_at_the_end_and_a_resume_com
 def test_project_storage_that_turns_read_only_meanwhile(lab: Any, project: Any, assert_same_outcome: Check) -> None:
     child = lab.fork(first=slowly(0.02))
     child.until("epoch 1/6")
-    project.away()
-    project.back(read_only=True)
+    project.read_only()
     child.until("epoch 3/6")
     project.away()
-    project.back()
     assert child.wait() == 0, child.text
     assert "is read-only" in child.text
     assert_same_outcome()
