@@ -96,4 +96,4 @@ def test_more_epochs_take_away_the_results_of_fewer(laboratory: Any) -> None:
     child.wait()
     left = {path.name for path in (laboratory.project / "runs" / "job").iterdir()}
     assert not {"summary.json", "predictions.npz", "confusion.json"} & left
-    assert read_run(laboratory.project / "runs" / "job").state == "running"
+    assert read_run(laboratory.project / "runs" / "job").state == "unfinished"  # the process is gone

@@ -118,3 +118,39 @@ def test_where_a_stop_ends_the_process_nothing_can_swallow_it(repository: Path) 
     assert ended.returncode == 75
     assert ended.stderr == "stopped by SIGUSR1 before the first step\n"
     assert ended.stdout == ""
+
+
+HALF_IMPORTED = """
+import os, signal
+
+class Descriptor:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGUSR1)  # Python before 3.12 makes a RuntimeError of what is raised here
+
+class Model:
+    field = Descriptor()
+"""
+
+IMPORTING = """
+from difflogic_tonic.runs.signals import StopNow, listen
+
+stop = listen()
+try:
+    with stop.interruptible():
+        import half_imported
+except StopNow:
+    print("went on with half a module")
+"""
+
+
+def test_set_up_that_imports_is_left_without_an_exception(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "half_imported.py").write_text(HALF_IMPORTED)
+    environment = {"PYTHONPATH": f"{repository / 'src'}{os.pathsep}{tmp_path}"}
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPORTING], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 75
+    assert ended.stderr == (
+        "stopped by SIGUSR1 while modules were loaded; the same command goes on where this one was\n"
+    )
+    assert ended.stdout == ""

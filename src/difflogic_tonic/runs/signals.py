@@ -70,7 +70,10 @@ class StopRequest:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Inside, a stop is immediate (`StopNow`), also one asked for earlier: for set-up that a kill cannot harm."""
+        """Inside, a stop is immediate (`StopNow`), also one asked for earlier: for set-up that a kill cannot harm.
+
+        While a module is imported it ends the process, see `leaving`.
+        """
         self._raises = True
         try:
             if self:
@@ -83,18 +86,19 @@ class StopRequest:
     def leaving(self) -> Iterator[None]:
         """Inside, a stop ends the process on the spot, also one asked for earlier.
 
-        For imports: they may swallow an exception, and leave a library behind that is there by half.
+        For imports: they may swallow an exception or make another one of it, and leave a library behind that is there
+        by half.
         """
         self._leaves = True
         try:
             if self:
-                self._leave()
+                self._leave("before the first step")
             yield
         finally:
             self._leaves = False
 
-    def _leave(self) -> None:
-        said = f"stopped by {self.reason} before the first step\n"
+    def _leave(self, when: str) -> None:
+        said = f"stopped by {self.reason} {when}\n"
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, said.encode())
         os._exit(self.exit_code)
 
@@ -110,9 +114,20 @@ class StopRequest:
             os._exit(INTERRUPTED)
         self.request(signal.Signals(number).name)
         if self._leaves:
-            self._leave()
+            self._leave("before the first step")
+        if self._raises and _is_importing(frame):
+            self._leave("while modules were loaded; the same command goes on where this one was")
         if self._raises:
             raise StopNow(self.reason)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether `frame` was called, by however many others, from the import of a module."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def listen(names: tuple[str, ...] = STOP_SIGNALS) -> StopRequest:
