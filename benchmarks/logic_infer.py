@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from difflogic_tonic.deploy.c_export import write_c
 from difflogic_tonic.deploy.c_run import open_c
+from difflogic_tonic.errors import UserError
 from difflogic_tonic.models.discretise import to_netlist
 from difflogic_tonic.netlist import Circuit, Engine, InputCode, simplify, to_planes
 from difflogic_tonic.nets.logic import LogicNetwork, hard_mode
@@ -201,9 +202,13 @@ def trained_network(job_id: str) -> tuple[LogicNetwork, np.ndarray]:
     from difflogic_tonic.config import environment_storage
     from difflogic_tonic.deploy.job import labelled_batches, open_job
 
-    job = open_job(job_id, "best", environment_storage())
+    try:
+        job = open_job(job_id, "best", environment_storage())
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
     bits = np.concatenate([batch.bits for batch in labelled_batches(job)])
-    assert isinstance(job.model.network, LogicNetwork), "a dense network"
+    if not isinstance(job.model.network, LogicNetwork):
+        raise SystemExit(f"error: job {job_id} is not a dense logic network, the only kind that the peers have as well")
     return job.model.network, bits
 
 

@@ -72,6 +72,7 @@ def test_the_reference_network_reads_its_own_spelling_on_28_by_28():
         ("FC6-DP0.5-V2", r"token 3, 'V2': there is no dense layer right before it"),
         ("FC7-V2", r"token 2, 'V2': 7 neurons arrive, which are no groups of 2"),
         ("FC6-V2-FC3", r"token 3, 'FC3': V2 is the end of a network"),
+        ("4C5-99999999999999999999C3-FC3", r"token 2, '9{20}C3': expected numbers up to 2147483647"),
         ("FC8-V2", r"the last token is 'V2', expected FC3, or FC6-V2 for 3 classes"),
     ],
 )

@@ -1,6 +1,9 @@
 """Whole runs in one process: what is printed and written, what is refused, and what changes may be resumed."""
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +185,34 @@ def test_running_out_of_memory_is_one_line_that_says_what_to_change(
     with pytest.raises(OutOfMemory, match=r"batch_size 8, train\.accumulate 1, train\.amp auto"):
         laboratory.main()
     assert read_json(laboratory.project / "runs" / "job" / "status.json")["exit_code"] == 10
+
+
+@pytest.mark.parametrize(
+    ("model_type", "size"),
+    [
+        ("MLP", "model.mlp.hidden=[2147483647]"),
+        ("SNN", "model.snn.architecture=2147483647C5-FC10"),
+    ],
+)
+def test_a_network_that_memory_cannot_hold_is_one_line_that_names_its_section(
+    model_type: str, size: str, laboratory: Any
+) -> None:
+    laboratory.write_config(model_type, epochs=1)
+    complaint = rf"weights of the {model_type} network.*under model\.{model_type.lower()}$"
+    with at_most_more(4 * 2**30), pytest.raises(OutOfMemory, match=complaint):
+        laboratory.main("--override", size)
+
+
+@contextmanager
+def at_most_more(size: int) -> Iterator[None]:
+    """Inside, this process may map `size` bytes more: some machines promise more than they have, or have terabytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def test_half_precision_on_a_cpu_is_refused(laboratory: Any) -> None:

@@ -40,6 +40,8 @@ _PATTERNS: dict[Kind, re.Pattern[str]] = {
     "synapse": re.compile(r"SF(?P<tau>\d+(?:\.\d+)?)(?P<learnable>L)?"),
     "vote": re.compile(rf"V(?P<size>{_NUMBER})"),
 }
+_WHOLE_NUMBERS = ("outputs", "inputs", "size", "padding", "stride")
+_LARGEST = 2**31 - 1
 _EXPECTED = "expected nCk, MPk, APk, AAPk, FCn, BN, DPx, ER, LR, SFx or Vn, e.g. 12C5-MP2-64C5-MP2-FC10"
 
 
@@ -113,6 +115,8 @@ def _read_token(token: str, shape: Shape) -> Layer:
     for kind, pattern in _PATTERNS.items():
         if match := pattern.fullmatch(token):
             fields = match.groupdict()
+            if any(int(fields.get(name) or 0) > _LARGEST for name in _WHOLE_NUMBERS):
+                raise ValueError(f"expected numbers up to {_LARGEST}")
             layer = Layer(
                 kind,
                 token,

@@ -20,6 +20,7 @@ from difflogic_tonic.nets.spiking.neurons import find_kernels
 from difflogic_tonic.nets.spiking.recompute import Recompute
 from difflogic_tonic.storage import Storage
 from difflogic_tonic.train.fit import BatchSource, Phase
+from difflogic_tonic.train.preflight import network_memory
 from difflogic_tonic.train.thresholds import check_counts, fit_thresholds
 
 if TYPE_CHECKING:
@@ -216,7 +217,8 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_
             raise ConfigError(str(error)) from None
     check_counts(config, inputs.manifest)
     classes = len(inputs.manifest.classes)
-    model = models.build(config.network, inputs.sample_shape, classes, config.base.seed, config.view)
+    with network_memory(config.model):
+        model = models.build(config.network, inputs.sample_shape, classes, config.base.seed, config.view)
     if config.model.model_type == "SNN" and config.model.snn.backend != "auto":
         find_kernels(config.model.snn.backend, device)
     if isinstance(model, SpikingModel) and config.train.recompute:
@@ -226,7 +228,8 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, with_
     elif with_weights:
         fit_thresholds(model, config, inputs.plain_train)
     check_last_batch(model, config, inputs)
-    return model.to(device)
+    with network_memory(config.model):
+        return model.to(device)
 
 
 def check_last_batch(model: nn.Module, config: TrainConfig, inputs: Inputs) -> None:

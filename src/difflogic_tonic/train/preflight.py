@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from difflogic_tonic.config.networks import Model
 from difflogic_tonic.config.training import Train
 from difflogic_tonic.data import Batch
 from difflogic_tonic.errors import OutOfMemory
@@ -31,6 +32,8 @@ _GROUP_FILES = (
 """Limit and use of the control group that this process sees as its own: version 2, version 1."""
 
 _OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "out of memory", "not enough memory")
+_VAST_TEXTS = ("overflow", "Overflow")
+"""In what PyTorch says of a tensor with more bytes than a 64-bit number counts."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,20 @@ ADVICE = (
     "try a smaller train.dataloader.batch_size with train.accumulate to keep the effective batch, train.amp: bf16, "
     "or for a spiking network train.recompute: true"
 )
+
+
+@contextmanager
+def network_memory(model: Model) -> Iterator[None]:
+    """Inside, a network is made or moved; if memory cannot hold its weights, `OutOfMemory` says that in one line."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) and not any(part in str(error) for part in _VAST_TEXTS):
+            raise
+        sizes = "" if model.is_own else f": its sizes are under model.{model.model_type.lower()}"
+        raise OutOfMemory(
+            f"there is no memory for the weights of the {model.model_type} network; make it smaller{sizes}"
+        ) from error
 
 
 @contextmanager
